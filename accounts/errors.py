@@ -1,0 +1,44 @@
+"""Refusals of the accounts app."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from waimai.infra.errors import DomainError, Unauthenticated
+
+
+class WrongCredentials(Unauthenticated):
+    """Unknown account or wrong password; nobody is told which."""
+
+    code, title = "wrong_credentials", _("账号或密码错误")
+
+
+class WrongCode(Unauthenticated):
+    """The code is wrong, expired, used, or was tried too often; nobody is told which."""
+
+    code, title = "wrong_code", _("验证码错误或已失效，请重新获取")
+
+
+class InvalidToken(Unauthenticated):
+    """The refresh token is forged, expired, already used, or its password has changed since."""
+
+    code, title = "invalid_token", _("登录已失效，请重新登录")
+
+
+class AccountDisabled(DomainError):
+    """The proof was right, but the account is switched off."""
+
+    code, status, title = "account_disabled", 403, _("账号已停用，请联系客服")
+
+
+class TooManyAddresses(DomainError):
+    """A user keeps a limited number of addresses."""
+
+    code, status, title = "too_many_addresses", 409, _("收货地址数量已达上限")
+
+
+class SmsNotSent(DomainError):
+    """The carrier did not take the message; a new one may be asked for at once."""
+
+    code, status, title = "sms_not_sent", 503, _("短信发送失败，请稍后再试")
+    retry_after = 5

@@ -1,0 +1,95 @@
+"""Proofs of who somebody is. Each login answers with the user, or raises one refusal that tells an attacker nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib.auth.hashers import make_password
+
+from accounts import limits
+from accounts.codes import spend_code
+from accounts.errors import AccountDisabled, WrongCode, WrongCredentials
+from accounts.models import User
+from waimai.infra.errors import Unauthenticated
+
+# Argon2 reads all of it: a megabyte of "password" would be work for us and none for the sender.
+LONGEST_PASSWORD = 128
+
+
+def login_with_code(*, phone: str, code: str, address: str) -> User:
+    """The user of a phone whose code was right; an unknown phone is registered.
+
+    Raises WrongCode, AccountDisabled, RateLimited (failures per network address).
+    """
+    budget = (limits.FAILURES_BY_ADDRESS, address)
+    limits.take(*budget)
+    spend_code(phone=phone, code=code)
+    limits.give_back(*budget)
+    defaults = {"nickname": f"食客{phone[-4:]}", "password": make_password(None)}
+    user, _registered = User.objects.get_or_create(phone=phone, defaults=defaults)
+    return _if_active(user)
+
+
+def login_with_password(*, phone: str, password: str, address: str) -> User:
+    """The user of a phone and password. Raises WrongCredentials, AccountDisabled, RateLimited."""
+    return _by_password(f"phone:{phone}", address, password, lambda: User.objects.filter(phone=phone).first())
+
+
+def login_staff(*, username: str, password: str, address: str) -> User:
+    """A member of staff by username and password; customers are refused like unknown names.
+
+    Raises WrongCredentials, AccountDisabled, RateLimited.
+    """
+    # Lower case: on MySQL the names compare without case, and one account must not have many budgets.
+    account = f"staff:{username.lower()}"
+    return _by_password(
+        account, address, password, lambda: User.objects.filter(username=username, is_staff=True).first()
+    )
+
+
+def _by_password(account: str, address: str, password: str, find: Callable[[], User | None]) -> User:
+    budgets = ((limits.FAILURES_BY_ADDRESS, address), (limits.FAILURES_BY_ACCOUNT, account))
+    for limit, value in budgets:
+        limits.take(limit, value)
+    user = find()
+    if not _is_right(user, password) or user is None:
+        raise WrongCredentials
+    for limit, value in budgets:
+        limits.give_back(limit, value)
+    return _if_active(user)
+
+
+def _is_right(user: User | None, password: str) -> bool:
+    if len(password) > LONGEST_PASSWORD:
+        return False
+    if user is None:
+        # As much work as for a known account, or the time would tell which phones have one.
+        make_password(password)
+        return False
+    return user.check_password(password)
+
+
+def _if_active(user: User) -> User:
+    if not user.is_active:
+        raise AccountDisabled
+    return user
+
+
+def prove_again(user: User, *, current_password: str | None, code: str | None, address: str) -> None:
+    """Before something serious: the password once more, or a fresh code to the user's phone.
+
+    Raises WrongCredentials, WrongCode, RateLimited.
+    """
+    budgets = ((limits.FAILURES_BY_ADDRESS, address), (limits.FAILURES_BY_ACCOUNT, f"user:{user.pk}"))
+    for limit, value in budgets:
+        limits.take(limit, value)
+    if code and user.phone:
+        spend_code(phone=user.phone, code=code)
+    elif not _is_right(user, current_password or ""):
+        raise _refusal(code)
+    for limit, value in budgets:
+        limits.give_back(limit, value)
+
+
+def _refusal(code: str | None) -> Unauthenticated:
+    return WrongCode() if code else WrongCredentials()

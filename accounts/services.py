@@ -1,0 +1,72 @@
+"""The front door of accounts: what pages, the API and the apps above may call. The rooms behind it are private."""
+
+from __future__ import annotations
+
+from accounts.addresses import (
+    AddedAddress,
+    AddressDraft,
+    AddressInfo,
+    add_address,
+    change_address,
+    default_address,
+    delete_address,
+    get_address,
+    get_addresses,
+    list_addresses,
+    set_default_address,
+)
+from accounts.codes import CodeSent, send_code
+from accounts.housekeeping import purge_expired
+from accounts.logins import login_staff, login_with_code, login_with_password
+from accounts.profiles import Profile, UserBrief, profile_of, set_active, set_password, update_profile, user_brief
+from accounts.staff import (
+    Role,
+    add_member,
+    ensure_roles,
+    has_permission_somewhere,
+    permissions_of,
+    require_staff,
+    roles_of,
+    shops_of_staff,
+)
+from accounts.tokens import TokenPair, issue_tokens, revoke, rotate, user_of_header
+
+__all__ = [
+    "AddedAddress",
+    "AddressDraft",
+    "AddressInfo",
+    "CodeSent",
+    "Profile",
+    "Role",
+    "TokenPair",
+    "UserBrief",
+    "add_address",
+    "add_member",
+    "change_address",
+    "default_address",
+    "delete_address",
+    "ensure_roles",
+    "get_address",
+    "get_addresses",
+    "has_permission_somewhere",
+    "issue_tokens",
+    "list_addresses",
+    "login_staff",
+    "login_with_code",
+    "login_with_password",
+    "permissions_of",
+    "profile_of",
+    "purge_expired",
+    "require_staff",
+    "revoke",
+    "roles_of",
+    "rotate",
+    "send_code",
+    "set_active",
+    "set_default_address",
+    "set_password",
+    "shops_of_staff",
+    "update_profile",
+    "user_brief",
+    "user_of_header",
+]

@@ -1,0 +1,1 @@
+"""Shops, what they sell, what it costs, and how much of it there is."""

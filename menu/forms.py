@@ -1,0 +1,142 @@
+"""Forms of the menu's admin pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib.admin.helpers import ActionForm
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from menu import services
+from menu.models import Item, Kind, Shop
+from waimai.infra.errors import DomainError
+
+MOST_PORTIONS = 1_000_000
+
+
+class NameOncePerShop(forms.ModelForm[Any]):
+    """A form of something whose name is unique in its shop.
+
+    Django checks that only while the shop is a field of the form, and on the page of a thing that stands it isn't.
+    """
+
+    def clean_name(self) -> str:
+        """Nobody else's in this shop."""
+        name: str = self.cleaned_data["name"]
+        same = type(self.instance)._default_manager.filter(shop=self.instance.shop_id, name=name)
+        if self.instance.pk and same.exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(_("这家店已有同名的。"))
+        return name
+
+
+class ShopForm(forms.ModelForm[Shop]):
+    """A shop; its time zone must be one that exists."""
+
+    def clean_time_zone(self) -> str:
+        """An IANA name."""
+        name: str = self.cleaned_data["time_zone"]
+        if name not in available_timezones():
+            raise forms.ValidationError(_("没有这个时区。"))
+        return name
+
+
+class CategoryForm(NameOncePerShop):
+    """A category; its kind stays what its items are."""
+
+    def clean_kind(self) -> str:
+        """Dishes don't turn into set meals."""
+        kind: str = self.cleaned_data["kind"]
+        if self.instance.pk and self.instance.items.exclude(kind=kind).exists():
+            raise forms.ValidationError(_("分类下已有商品，不能更改类型。"))
+        return kind
+
+
+class ItemForm(NameOncePerShop):
+    """A dish or a set meal, with an upload for its picture and the number of its portions."""
+
+    picture = forms.FileField(
+        label=gettext_lazy("上传图片"), required=False, help_text=gettext_lazy("JPEG、PNG 或 WebP，不超过 5 MB。")
+    )
+    # The value that was shown comes back with the form: portions sold meanwhile are no change made by this person.
+    portions = forms.IntegerField(
+        label=gettext_lazy("可售份数"),
+        required=False,
+        min_value=0,
+        max_value=MOST_PORTIONS,
+        show_hidden_initial=True,
+        help_text=gettext_lazy("留空表示不限。"),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.drawn: bytes | None = None
+        if self.instance.pk and (stock := services.stock_of([self.instance.pk]).get(self.instance.pk)):
+            self.initial["portions"] = stock.available
+
+    def clean_picture(self) -> Any:
+        """Draw the picture anew already here, so that a refusal stands beside its field."""
+        upload = self.cleaned_data["picture"]
+        if upload:
+            try:
+                self.drawn = services.redraw_picture(upload)
+            except DomainError as error:
+                raise forms.ValidationError(str(error.detail)) from error
+        return upload
+
+    def clean(self) -> dict[str, Any]:
+        """The category belongs to the shop and holds things of this kind."""
+        data = super().clean() or self.cleaned_data
+        category, shop = data.get("category"), data.get("shop") or getattr(self.instance, "shop", None)
+        if category and shop and category.shop_id != shop.pk:
+            self.add_error("category", _("分类不属于这家店。"))
+        if category and data.get("kind", self.instance.kind) != category.kind:
+            self.add_error("category", _("分类的类型与商品不符。"))
+        return data
+
+    def save(self, commit: bool = True) -> Item:
+        """Store the picture along."""
+        if self.drawn is not None:
+            self.instance.image = services.keep_picture(self.drawn)
+        saved: Item = super().save(commit=commit)
+        return saved
+
+
+class ComponentFormSet(forms.BaseInlineFormSet[Any, Item, Any]):
+    """The dishes of a set meal."""
+
+    def clean(self) -> None:
+        """A set meal is made of dishes of its shop, and none on sale has a stopped one; a dish has no parts."""
+        super().clean()
+        rows = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
+        dishes = [row["dish"] for row in rows if row.get("dish") and not row.get("DELETE")]
+        meal = self.instance
+        if meal.kind == Kind.DISH:
+            if dishes:
+                raise forms.ValidationError(_("只有套餐才由菜品组成。"))
+            return
+        if any(dish.kind != Kind.DISH or dish.shop_id != meal.shop_id for dish in dishes):
+            raise forms.ValidationError(_("套餐只能由本店的菜品组成。"))
+        if meal.on_sale and (problem := services.why_not_startable(meal, dishes)):
+            raise forms.ValidationError(problem)
+
+
+class OptionFormSet(forms.BaseInlineFormSet[Any, Any, Any]):
+    """The options of a group."""
+
+    def clean(self) -> None:
+        """Enough of them for the group's minimum: nobody could order the item otherwise."""
+        super().clean()
+        rows = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
+        if sum(1 for row in rows if not row.get("DELETE")) < self.instance.min:
+            raise forms.ValidationError(_("选项少于最少选择的数量。"))
+
+
+class StockActionForm(ActionForm):
+    """The action bar above the list of items, with a number of portions for “set stock”."""
+
+    portions = forms.IntegerField(
+        label=gettext_lazy("份数"), required=False, min_value=0, max_value=MOST_PORTIONS, widget=forms.NumberInput
+    )

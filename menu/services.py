@@ -1,0 +1,146 @@
+"""The menu's front door: shops, menus, prices, stock, and every change of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from menu import geo, pricing
+from menu.catalogue import (
+    MenuDocument,
+    get_menu,
+    get_shop,
+    image_url,
+    list_shops,
+    menu_document,
+    on_sale,
+    shop_info,
+    shops,
+)
+from menu.editing import (
+    delete_category,
+    delete_item,
+    put_on_sale,
+    set_open,
+    stop_selling,
+    why_category_stays,
+    why_not_deletable,
+    why_not_startable,
+)
+from menu.errors import (
+    BelowMinimum,
+    ItemUnavailable,
+    MenuRuleBroken,
+    NoSuchItem,
+    NoSuchShop,
+    OptionInvalid,
+    OutOfDeliveryArea,
+    PictureRefused,
+    QuantityInvalid,
+    ShopClosed,
+    SoldOut,
+)
+from menu.hours import business_date, is_open_at, next_opening
+from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption
+from menu.snapshot import Menu, ShopInfo
+from menu.stock import (
+    HoldInfo,
+    StockInfo,
+    confirm_stock,
+    hold_stock,
+    holds_of,
+    release_stock,
+    set_stock,
+    stock_of,
+    stock_problems,
+)
+from menu.uploads import redraw as redraw_picture
+from menu.uploads import store as keep_picture
+from menu.uploads import store_picture
+from menu.versions import menu_changed
+
+__all__ = [
+    "BelowMinimum",
+    "HoldInfo",
+    "ItemUnavailable",
+    "LineProblem",
+    "LineRequest",
+    "Menu",
+    "MenuDocument",
+    "MenuRuleBroken",
+    "NoSuchItem",
+    "NoSuchShop",
+    "OptionInvalid",
+    "OutOfDeliveryArea",
+    "PictureRefused",
+    "QuantityInvalid",
+    "Quote",
+    "QuotedComponent",
+    "QuotedLine",
+    "QuotedOption",
+    "ShopClosed",
+    "ShopInfo",
+    "SoldOut",
+    "StockInfo",
+    "business_date",
+    "check_orderable",
+    "confirm_stock",
+    "delete_category",
+    "delete_item",
+    "get_menu",
+    "get_shop",
+    "hold_stock",
+    "holds_of",
+    "image_url",
+    "is_open_at",
+    "keep_picture",
+    "list_shops",
+    "menu_changed",
+    "menu_document",
+    "next_opening",
+    "on_sale",
+    "put_on_sale",
+    "quote",
+    "redraw_picture",
+    "release_stock",
+    "set_open",
+    "set_stock",
+    "shop_info",
+    "shops",
+    "stock_of",
+    "stock_problems",
+    "stop_selling",
+    "store_picture",
+    "why_category_stays",
+    "why_not_deletable",
+    "why_not_startable",
+]
+
+
+def quote(*, shop_id: int, lines: Sequence[LineRequest]) -> Quote:
+    """Price lines by the shop's present menu; a line that can't be ordered becomes a problem. Raises NoSuchShop."""
+    return pricing.price(get_menu(shop_id), lines)
+
+
+def check_orderable(
+    quote: Quote, *, at: datetime, latitude: float | None = None, longitude: float | None = None
+) -> None:
+    """Whether the shop takes this order for the moment `at` and that place.
+
+    Raises ShopClosed, OutOfDeliveryArea (also when the area is limited and the place unknown) or BelowMinimum
+    (also when there is nothing to pay at all).
+    """
+    shop = quote.shop
+    if not is_open_at(shop, at):
+        opens_at = next_opening(shop, at)
+        raise ShopClosed(opens_at=opens_at.isoformat() if opens_at else None)
+    if shop.delivery_area is not None:
+        if latitude is None or longitude is None:
+            raise OutOfDeliveryArea
+        if not geo.contains(shop.delivery_area, latitude=latitude, longitude=longitude):
+            raise OutOfDeliveryArea
+    if quote.goods_total < shop.minimum_order:
+        raise BelowMinimum(missing=f"{shop.minimum_order - quote.goods_total:.2f}")
+    if not quote.total:
+        # No provider takes a payment of nothing: the order would wait for it until it expires.
+        raise BelowMinimum(missing="0.01")

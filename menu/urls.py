@@ -1,0 +1,17 @@
+"""Routes of the menu app: `api_patterns` are mounted under /api/v1/, `page_patterns` under /."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, path
+
+from menu import api, views
+
+api_patterns: list[URLPattern | URLResolver] = [
+    path("shops/", api.ShopList.as_view(), name="api_shops"),
+    path("shops/<int:shop_id>/", api.ShopDetail.as_view(), name="api_shop"),
+    path("shops/<int:shop_id>/menu/", api.ShopMenu.as_view(), name="api_shop_menu"),
+]
+page_patterns: list[URLPattern | URLResolver] = [
+    path("", views.home, name="home"),
+    path("shops/<int:shop_id>/", views.shop_menu, name="shop_menu"),
+]

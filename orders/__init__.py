@@ -1,0 +1,1 @@
+"""Orders: placing, paying, delivering, undoing; on the shard of their user."""

@@ -1,0 +1,17 @@
+"""Django's configuration of the orders app."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.apps import AppConfig
+
+
+class OrdersConfig(AppConfig):
+    """The orders app."""
+
+    name = "orders"
+
+    def ready(self) -> None:
+        """Register what orders hear and what the clock wakes."""
+        import_module("orders.handlers")

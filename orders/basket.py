@@ -1,0 +1,54 @@
+"""A cart as a page shows it: a row per line, and whether it can be ordered as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.utils.translation import gettext as _
+
+from menu.services import LineProblem, QuotedLine
+from orders.cart import CartView
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. `quoted` is None for what the menu no longer has; `problem` says why it can't be ordered."""
+
+    id: int
+    quantity: int
+    name: str
+    quoted: QuotedLine | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class Basket:
+    """The whole cart. `missing` yuan are missing to what the shop delivers for."""
+
+    view: CartView
+    rows: tuple[Row, ...]
+    portions: int
+    missing: Decimal
+    ready: bool
+
+
+def basket(view: CartView) -> Basket:
+    """The cart made ready to be shown."""
+    quoted = {line.index: line for line in view.quote.lines}
+    problems = {problem.index: problem for problem in view.quote.problems}
+    rows = []
+    for index, line in enumerate(view.lines):
+        found, refused = quoted.get(index), problems.get(index)
+        known = found or refused
+        name = known.name if known else ""
+        rows.append(Row(line.id, line.quantity, name or _("已下架的商品"), found, _problem(found, refused)))
+    missing = max(view.quote.shop.minimum_order - view.quote.goods_total, Decimal(0))
+    ready = bool(rows) and not missing and not any(row.problem for row in rows)
+    return Basket(view, tuple(rows), sum(row.quantity for row in rows), missing, ready)
+
+
+def _problem(found: QuotedLine | None, refused: LineProblem | None) -> str:
+    if refused is not None:
+        return refused.detail
+    return "" if found is None or found.in_stock else _("已售罄")

@@ -1,0 +1,186 @@
+"""The pages of cart and checkout. Every form works without JavaScript; guests may fill a cart."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.middleware import HtmxDetails
+
+import accounts.services
+import menu.services
+from menu.services import ShopInfo
+from orders import services
+from orders.basket import basket
+from orders.delivery_times import delivery_times
+from orders.forms import AddForm, CheckoutForm, QuantityForm
+from orders.guest_cart import GuestCart, UserCart, take_over
+from orders.services import CartFull, Checkout, Placed
+from waimai.infra.errors import DomainError, NotFound, RequestInProgress
+
+LAST_SHOP = "last_shop"
+SERVER_ERROR = 500
+ASK_AGAIN_SECONDS = 0.2
+ASK_AGAIN_TIMES = 10
+
+
+class HtmxRequest(HttpRequest):
+    """A request as the htmx middleware leaves it."""
+
+    htmx: HtmxDetails
+
+
+def cart_of(request: HttpRequest, shop_id: int) -> GuestCart | UserCart:
+    """The visitor's cart in a shop; what was chosen before login is in it."""
+    user_id = request.user.pk
+    if user_id is None:
+        return GuestCart(request.session, shop_id)
+    try:
+        take_over(request.session, user_id=user_id, shop_id=shop_id)
+    except CartFull:
+        messages.warning(request, _("登录前选的商品暂时放不进购物车，清出位置后会自动加入。"))
+    return UserCart(user_id, shop_id)
+
+
+@require_safe
+def my_cart(request: HttpRequest) -> HttpResponse:
+    """The cart that was last put something into, or that of the only shop; else a shop has to be chosen first."""
+    shops = [shop.id for shop in menu.services.list_shops()]
+    last = request.session.get(LAST_SHOP)
+    if last in shops or len(shops) == 1:
+        return redirect("cart", last if last in shops else shops[0])
+    return redirect("home")
+
+
+@never_cache
+@require_safe
+def cart(request: HttpRequest, shop_id: int) -> HttpResponse:
+    """What is in the cart, at today's prices."""
+    view = cart_of(request, shop_id).view()
+    return render(request, "orders/cart.html", {"shop": view.quote.shop, "basket": basket(view)})
+
+
+@require_POST
+def cart_add(request: HtmxRequest, shop_id: int) -> HttpResponse:
+    """Put something into the cart and go back to where it stood on the menu."""
+    form = AddForm(request.POST)
+    refusal = "" if form.is_valid() else _("请检查数量和规格")
+    if not refusal:
+        try:
+            cart_of(request, shop_id).add(form.line())
+            request.session[LAST_SHOP] = shop_id
+        except DomainError as error:
+            if isinstance(error, NotFound) or error.status >= SERVER_ERROR:
+                raise
+            refusal = str(error.detail)
+    if request.htmx:
+        return _cart_bar(request, shop_id, refusal)
+    if refusal:
+        messages.error(request, refusal)
+    return redirect(f"{reverse('shop_menu', args=[shop_id])}#item-{form.cleaned_data.get('item', '')}")
+
+
+def _cart_bar(request: HttpRequest, shop_id: int, refusal: str) -> HttpResponse:
+    """The bar under the menu after a click, with the reason why nothing was added if there is one."""
+    view = cart_of(request, shop_id).view()
+    context = {"shop": view.quote.shop, "basket": basket(view), "refusal": refusal}
+    return render(request, "orders/_cart_bar.html", context, status=422 if refusal else 200)
+
+
+@require_POST
+def cart_line(request: HttpRequest, shop_id: int, line_id: int) -> HttpResponse:
+    """Make it so many of a line; none takes it out."""
+    form, mine = QuantityForm(request.POST), cart_of(request, shop_id)
+    if not form.is_valid():
+        messages.error(request, _("请检查数量"))
+        return redirect("cart", shop_id)
+    try:
+        if quantity := form.cleaned_data["quantity"]:
+            mine.set_quantity(line_id, quantity)
+        else:
+            mine.remove(line_id)
+    except NotFound:
+        messages.info(request, _("这一项已不在购物车里"))
+    return redirect("cart", shop_id)
+
+
+@require_POST
+def cart_clear(request: HttpRequest, shop_id: int) -> HttpResponse:
+    """Empty the cart."""
+    menu.services.get_shop(shop_id)
+    cart_of(request, shop_id).clear()
+    return redirect("cart", shop_id)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def checkout(request: HttpRequest, shop_id: int) -> HttpResponse:
+    """Where to and when, and what it costs; sent, it becomes an order. Sent twice, it is still one."""
+    shop = menu.services.get_shop(shop_id)
+    form = _checkout_form(request, shop)
+    refusal: DomainError | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            placed = _place(_checkout(request, shop_id, form.cleaned_data))
+        except DomainError as error:
+            refusal = error
+        else:
+            return redirect("order_detail", placed.order_id)
+    return _checkout_page(request, shop_id, form, refusal)
+
+
+def _checkout_form(request: HttpRequest, shop: ShopInfo) -> CheckoutForm:
+    rows = accounts.services.list_addresses(user_id=cast("int", request.user.pk))
+    # The default first: it is the one already chosen.
+    rows = rows.order_by("-is_default", "-pk")
+    addresses = [(row.pk, f"{row.contact_name} {row.phone}\n{row.region}{row.detail}") for row in rows]
+    initial = {"address": addresses[0][0] if addresses else None}
+    times: list[datetime] = delivery_times(shop, now=timezone.now())
+    return CheckoutForm(request.POST or None, initial=initial, addresses=addresses, times=times)
+
+
+def _checkout(request: HttpRequest, shop_id: int, data: dict[str, Any]) -> Checkout:
+    return Checkout(
+        user_id=cast("int", request.user.pk),
+        shop_id=shop_id,
+        address_id=data["address"],
+        note=data["note"],
+        tableware=data["tableware"],
+        deliver_at=data["deliver_at"],
+        shown_total=data["shown_total"],
+        cart_version=data["cart_version"],
+    )
+
+
+def _place(checkout: Checkout) -> Placed:
+    """Place it; of a double click the second asks again until the first is through, as only its answer is shown."""
+    for _again in range(ASK_AGAIN_TIMES):
+        try:
+            return services.place(checkout)
+        except RequestInProgress:
+            time.sleep(ASK_AGAIN_SECONDS)
+    return services.place(checkout)
+
+
+def _checkout_page(request: HttpRequest, shop_id: int, form: CheckoutForm, refusal: DomainError | None) -> HttpResponse:
+    """The page with the cart as it is now, whatever was sent: what is confirmed next is what is shown now."""
+    shown = basket(cart_of(request, shop_id).view())
+    if not shown.rows:
+        messages.info(request, str(refusal.detail) if refusal else _("购物车是空的"))
+        return redirect("cart", shop_id)
+    context = {"shop": shown.view.quote.shop, "basket": shown, "form": form, "refusal": refusal, "here": request.path}
+    response = render(request, "orders/checkout.html", context, status=refusal.status if refusal else 200)
+    if refusal and refusal.retry_after is not None:
+        response["Retry-After"] = str(refusal.retry_after)
+    return response

@@ -1,0 +1,1 @@
+"""The staff's side: a copy of every paid order in the default database."""

@@ -1,0 +1,124 @@
+"""The desk in the admin: a list with what staff may do; the order itself moves by `orders.desk.services`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+import accounts.services
+from orders.desk import services
+from orders.desk.models import DeskOrder
+from orders.services import Document
+from waimai.infra.admin import ReadOnlyAdmin
+from waimai.infra.errors import DomainError
+
+# Not for people: the dishes say it better.
+HIDDEN = frozenset({"lines", "version", "applied_at"})
+
+
+class ReasonForm(ActionForm):
+    """The action's form, with the reason that rejecting and cancelling need."""
+
+    reason = forms.CharField(label=_("原因"), required=False, max_length=200)
+
+
+def _details(line: Document) -> str:
+    """How a line is wanted: its options, and what a set meal brings."""
+    options = "、".join(option["name"] for option in line["options"])
+    parts = "、".join(f"{part['name']} × {part['quantity']}" for part in line["components"])
+    return "".join(f"（{text}）" for text in (options, parts) if text)
+
+
+@admin.register(DeskOrder)
+class DeskOrderAdmin(ReadOnlyAdmin):
+    """The paid orders of the shops this person works for."""
+
+    list_display = ("order_id", "shop_name", "status", "payment_status", "total", "contact_name", "paid_at", "note")
+    list_filter: ClassVar = ["status", "payment_status", "business_date"]
+    search_fields = ("=order_id", "=phone")
+    ordering = ("-paid_at",)
+    readonly_fields = ("dishes",)
+    fields: ClassVar = ["dishes", *(f.name for f in DeskOrder._meta.fields if f.name not in HIDDEN)]
+    action_form = ReasonForm
+    actions = ("accept", "reject", "deliver", "complete", "cancel")
+    show_full_result_count = False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """For everybody who works in a shop."""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For everybody who works in a shop, and only that shop's orders."""
+        user_id = request.user.pk
+        if user_id is None or not request.user.is_staff:
+            return False
+        shops = accounts.services.shops_of_staff(user_id=user_id, permission="view_board")
+        return shops is None or (bool(shops) if obj is None else obj.shop_id in shops)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeskOrder]:
+        """The rows of this person's shops."""
+        return services.visible_to(request.user.pk or 0).order_by("-paid_at", "-order_id")
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """What this person may do in some shop; in which, is decided order by order."""
+        user_id = request.user.pk or 0
+        return {
+            name: action
+            for name, action in super().get_actions(request).items()
+            if accounts.services.has_permission_somewhere(user_id=user_id, permission=f"{name}_order")
+        }
+
+    @admin.display(description=_("商品"))
+    def dishes(self, row: DeskOrder) -> SafeString:
+        """What to cook."""
+        return format_html_join("", "{} × {}{}<br>", ((x["name"], x["quantity"], _details(x)) for x in row.lines))
+
+    @admin.action(description=_("接单"))
+    def accept(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
+        """Take the chosen orders."""
+        self._each(request, queryset, services.accept)
+
+    @admin.action(description=_("拒单（需填写原因）"))
+    def reject(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
+        """Refuse the chosen orders."""
+        self._each(request, queryset, services.reject, reason=request.POST.get("reason", ""))
+
+    @admin.action(description=_("派送"))
+    def deliver(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
+        """Hand the chosen orders to the courier."""
+        self._each(request, queryset, services.deliver)
+
+    @admin.action(description=_("完成"))
+    def complete(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
+        """End the chosen orders."""
+        self._each(request, queryset, services.complete)
+
+    @admin.action(description=_("取消（需填写原因）"))
+    def cancel(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
+        """Cancel the chosen orders."""
+        self._each(request, queryset, services.cancel, reason=request.POST.get("reason", ""))
+
+    def _each(
+        self, request: HttpRequest, rows: QuerySet[DeskOrder], action: Callable[..., DeskOrder], **details: Any
+    ) -> None:
+        """Do it to each; one that refuses says why and holds up nobody."""
+        done = 0
+        for order_id in rows.values_list("order_id", flat=True):
+            try:
+                action(order_id=order_id, staff_id=request.user.pk, **details)
+                done += 1
+            except DomainError as refusal:
+                reason = (refusal.errors or {}).get("reason", [refusal.detail])[0]
+                messages.error(request, f"{order_id}: {reason}")
+        if done:
+            messages.success(request, ngettext("%d 个订单已处理", "%d 个订单已处理", done) % done)

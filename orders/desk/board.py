@@ -1,0 +1,93 @@
+"""The board's numbered events: what people at a screen must not miss, kept for those who were offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.db.models import F, Q
+
+import accounts.services
+import menu.services
+from orders.desk.models import BoardCounter, BoardEvent
+from orders.desk.rows import write
+from orders.events import OrderCancelled, OrderEvent, OrderPaid, OrderReminded
+from orders.services import Document
+from waimai.infra.barrier import with_barrier
+from waimai.infra.clock import db_now
+from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.errors import PermissionRefused
+from waimai.infra.sharding import DEFAULT
+
+KIND_OF: dict[str, str] = {
+    OrderPaid.topic: BoardEvent.Kind.NEW_ORDER,
+    OrderReminded.topic: BoardEvent.Kind.REMINDER,
+    OrderCancelled.topic: BoardEvent.Kind.CANCELLATION,
+}
+KEPT = timedelta(days=3)
+READ_AT_ONCE = 500
+
+
+def follow(event: OrderEvent) -> None:
+    """Bring the desk's row up to the event and add the board's event, once, in one transaction."""
+    if not event.snapshot["paid_at"]:
+        return
+
+    def body() -> None:
+        write(event.snapshot)
+        # The version makes each change of an order a step of its own; it is told once, in whatever order news comes.
+        with_barrier(
+            using=DEFAULT, saga_id=event.key, step=f"board.{event.version}", op="do", body=lambda: _tell(event)
+        )
+
+    run_atomic(DEFAULT, body)
+
+
+def _tell(event: OrderEvent) -> None:
+    kind = KIND_OF.get(event.topic, BoardEvent.Kind.CHANGE)
+    facts = ("status", "payment_status", "total", "contact_name", "version")
+    _add(event.shop_id, kind, event.key, {name: event.snapshot[name] for name in facts})
+
+
+def tell_sold_out(*, item_id: int, shop_id: int, name: str) -> None:
+    """Tell a shop's board that an item is sold out."""
+    run_atomic(DEFAULT, lambda: _add(shop_id, BoardEvent.Kind.SOLD_OUT, item_id, {"name": name}))
+
+
+def _add(shop_id: int, kind: str, subject_id: int, data: Document) -> None:
+    insert_ignore(BoardCounter, [{"shop_id": shop_id, "n": 0}], using=DEFAULT)
+    counter = BoardCounter.objects.filter(shop_id=shop_id)
+    counter.update(n=F("n") + 1)
+    n = counter.values_list("n", flat=True).get()
+    event = BoardEvent(shop_id=shop_id, n=n, kind=kind, subject_id=subject_id, data=data, at=db_now(DEFAULT))
+    BoardEvent.objects.bulk_create([event])
+
+
+def positions(*, staff_id: int) -> dict[int, int]:
+    """How far the boards of this person's shops have come. Raises PermissionRefused for somebody who works nowhere."""
+    shops = accounts.services.shops_of_staff(user_id=staff_id)
+    if shops is None:
+        shops = frozenset(shop.id for shop in menu.services.list_shops())
+    if not shops:
+        raise PermissionRefused
+    known = dict(BoardCounter.objects.filter(shop_id__in=shops).values_list("shop_id", "n"))
+    return {shop: known.get(shop, 0) for shop in shops}
+
+
+def events_since(seen: Mapping[int, int]) -> list[BoardEvent]:
+    """The events of these shops after those numbers, shop by shop in their order; at most 500 at once."""
+    wanted = Q()
+    for shop_id, n in seen.items():
+        wanted |= Q(shop_id=shop_id, n__gt=n)
+    return list(BoardEvent.objects.filter(wanted).order_by("shop_id", "n")[:READ_AT_ONCE]) if seen else []
+
+
+def document(event: BoardEvent) -> Document:
+    """An event as the stream shows it."""
+    subject = "item" if event.kind == BoardEvent.Kind.SOLD_OUT else "order"
+    return {"shop": event.shop_id, subject: event.subject_id, "at": event.at.isoformat(), **event.data}
+
+
+def forget_old() -> int:
+    """Delete events of over three days ago; whoever was away longer reads the board itself."""
+    return BoardEvent.objects.filter(at__lt=db_now(DEFAULT) - KEPT).delete()[0]

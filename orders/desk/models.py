@@ -1,0 +1,78 @@
+"""One row per paid order, in the default database: what staff look at. A copy; the order itself is on its shard."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from orders.states import PaymentStatus, Status
+
+
+class DeskOrder(models.Model):
+    """A paid order as staff see it, as of `version` of the order."""
+
+    order_id = models.BigIntegerField(_("订单号"), primary_key=True)
+    shop_id = models.BigIntegerField(_("店铺"))
+    shop_name = models.CharField(_("店名"), max_length=64)
+    user_id = models.BigIntegerField(_("顾客"))
+    version = models.IntegerField(_("版本"))
+    status = models.CharField(_("状态"), max_length=16, choices=Status.choices)
+    payment_status = models.CharField(_("支付状态"), max_length=10, choices=PaymentStatus.choices)
+    total = models.DecimalField(_("总额"), max_digits=10, decimal_places=2)
+    contact_name = models.CharField(_("联系人"), max_length=32)
+    phone = models.CharField(_("电话"), max_length=20)
+    address_text = models.CharField(_("地址"), max_length=320)
+    note = models.CharField(_("备注"), max_length=200)
+    tableware = models.SmallIntegerField(_("餐具"))
+    lines = models.JSONField(_("商品"))
+    business_date = models.DateField(_("营业日"))
+    deliver_at = models.DateTimeField(_("预约送达"), null=True)
+    placed_at = models.DateTimeField(_("下单时间"))
+    paid_at = models.DateTimeField(_("支付时间"))
+    promised_at = models.DateTimeField(_("预计送达"), null=True)
+    reminded_at = models.DateTimeField(_("催单时间"), null=True)
+    applied_at = models.DateTimeField(_("更新时间"))
+
+    class Meta:
+        verbose_name = _("店铺订单")
+        verbose_name_plural = _("店铺订单")
+        indexes: ClassVar = [
+            models.Index(fields=["shop_id", "status", "paid_at"], name="desk_board"),
+            models.Index(fields=["business_date", "shop_id"], name="desk_day"),
+            models.Index(fields=["status", "paid_at"], name="desk_waiting"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.order_id)
+
+
+class BoardCounter(models.Model):
+    """How many events a shop's board has had. Locked while one is added, so that no number is skipped or late."""
+
+    shop_id = models.BigIntegerField(primary_key=True)
+    n = models.BigIntegerField(default=0)
+
+
+class BoardEvent(models.Model):
+    """Something that the people at a shop's board have to see, numbered per shop without gaps."""
+
+    class Kind(models.TextChoices):
+        NEW_ORDER = "new_order", _("新订单")
+        REMINDER = "reminder", _("催单")
+        CANCELLATION = "cancellation", _("订单取消")
+        CHANGE = "change", _("订单变化")
+        SOLD_OUT = "sold_out", _("售罄")
+
+    pk = models.CompositePrimaryKey("shop_id", "n")
+    shop_id = models.BigIntegerField()
+    n = models.BigIntegerField()
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    # The order, or the item that is sold out.
+    subject_id = models.BigIntegerField()
+    data = models.JSONField()
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["at"], name="board_event_at")]

@@ -1,0 +1,74 @@
+"""The desk's rows: written from snapshots of orders, newer ones only, and made anew from the shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils.dateparse import parse_date, parse_datetime
+
+import orders.services
+from orders.desk.models import DeskOrder
+from orders.services import Document
+from waimai.infra.clock import db_now
+from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.sharding import DEFAULT, shards
+
+COPIED = (
+    "shop_id",
+    "shop_name",
+    "user_id",
+    "version",
+    "status",
+    "payment_status",
+    "total",
+    "contact_name",
+    "phone",
+    "address_text",
+    "note",
+    "tableware",
+    "lines",
+)
+MOMENTS = ("deliver_at", "placed_at", "paid_at", "promised_at", "reminded_at")
+
+
+def apply(snapshot: Document) -> bool:
+    """Bring the row of an order up to a snapshot; False when the row is as new already, or the order was never paid."""
+    return bool(snapshot["paid_at"]) and run_atomic(DEFAULT, lambda: write(snapshot))
+
+
+def write(snapshot: Document) -> bool:
+    """`apply` for a paid order, in the caller's transaction on default."""
+    order_id, facts = snapshot["id"], _facts(snapshot)
+    older = DeskOrder.objects.filter(order_id=order_id, version__lt=facts["version"])
+    if older.update(**facts) or insert_ignore(DeskOrder, [{"order_id": order_id, **facts}], using=DEFAULT):
+        return True
+    # Somebody else put a row in between the two: it may be an older one.
+    return bool(older.update(**facts))
+
+
+def _facts(snapshot: Document) -> dict[str, Any]:
+    facts = {name: snapshot[name] for name in COPIED}
+    facts |= {name: snapshot[name] and parse_datetime(snapshot[name]) for name in MOMENTS}
+    return facts | {"business_date": parse_date(snapshot["business_date"]), "applied_at": db_now(DEFAULT)}
+
+
+def rebuild() -> int:
+    """Make every row anew from the shards, and drop rows of orders that aren't there; returns how many there are."""
+    started = db_now(DEFAULT)
+    count = 0
+    for alias in shards():
+        for batch in orders.services.paid_snapshots(using=alias):
+            rows = {snapshot["id"]: _facts(snapshot) for snapshot in batch}
+            run_atomic(DEFAULT, lambda rows=rows: _overwrite(rows))  # type: ignore[misc]
+            count += len(rows)
+    with transaction.atomic(using=DEFAULT):
+        DeskOrder.objects.filter(applied_at__lt=started).delete()
+    return count
+
+
+def _overwrite(rows: dict[int, dict[str, Any]]) -> None:
+    for order_id, facts in rows.items():
+        if not DeskOrder.objects.filter(order_id=order_id, version__lte=facts["version"]).update(**facts):
+            insert_ignore(DeskOrder, [{"order_id": order_id, **facts}], using=DEFAULT)
+            DeskOrder.objects.filter(order_id=order_id).update(applied_at=facts["applied_at"])

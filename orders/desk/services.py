@@ -1,0 +1,131 @@
+"""The front door of the staff's side: the board's rows, and what staff do to orders.
+
+Rows are fed by events and may be rebuilt at any time. What staff do is done to the order itself, by `orders.services`;
+the row then follows: at once for the actor, by the event for certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+import accounts.services
+import orders.services
+from orders.desk.board import document as board_event_document
+from orders.desk.board import events_since as board_events_since
+from orders.desk.board import positions as board_positions
+from orders.desk.models import DeskOrder
+from orders.desk.rows import apply, rebuild
+from orders.models import Order
+from orders.services import Document
+from orders.states import WITH_THE_SHOP, Status
+from waimai.infra.errors import NotFound, PermissionRefused
+
+__all__ = [
+    "ACTIONS",
+    "accept",
+    "apply",
+    "board",
+    "board_event_document",
+    "board_events_since",
+    "board_positions",
+    "cancel",
+    "complete",
+    "deliver",
+    "document",
+    "rebuild",
+    "reject",
+    "visible_to",
+]
+
+# What staff may do in which state, and the permission each needs.
+ACTIONS: dict[str, tuple[str, ...]] = {
+    Status.PAID: ("accept", "reject", "cancel"),
+    Status.ACCEPTED: ("deliver", "cancel"),
+    Status.DELIVERING: ("complete", "cancel"),
+}
+
+
+def board(*, staff_id: int, status: str | None = None, shop_id: int | None = None) -> QuerySet[DeskOrder]:
+    """The orders of the shops this person works for; without a status those that the shop still has to see to.
+
+    Order it by `paid_at, order_id`: oldest waiting first. Raises PermissionRefused for somebody who works nowhere.
+    """
+    rows = visible_to(staff_id)
+    rows = rows.filter(status=status) if status else rows.filter(status__in=WITH_THE_SHOP)
+    return rows if shop_id is None else rows.filter(shop_id=shop_id)
+
+
+def visible_to(staff_id: int) -> QuerySet[DeskOrder]:
+    """Every row of the shops this person works for. Raises PermissionRefused for somebody who works nowhere."""
+    shops = accounts.services.shops_of_staff(user_id=staff_id)
+    if shops is None:
+        return DeskOrder.objects.all()
+    if not shops:
+        raise PermissionRefused
+    return DeskOrder.objects.filter(shop_id__in=shops)
+
+
+def accept(*, order_id: int, staff_id: int, minutes: int | None = None) -> DeskOrder:
+    """The shop takes the order; `minutes` until it is with the customer. Raises like `orders.services.accept`."""
+    return _followed(lambda: orders.services.accept(order_id=order_id, staff_id=staff_id, minutes=minutes))
+
+
+def reject(*, order_id: int, staff_id: int, reason: str) -> DeskOrder:
+    """The shop won't take it; refunded. Raises like `orders.services.reject`."""
+    return _followed(lambda: orders.services.reject(order_id=order_id, staff_id=staff_id, reason=reason))
+
+
+def cancel(*, order_id: int, staff_id: int, reason: str, restock: bool | None = None) -> DeskOrder:
+    """The shop cancels; refunded. Raises like `orders.services.withdraw`."""
+    return _followed(
+        lambda: orders.services.withdraw(order_id=order_id, staff_id=staff_id, reason=reason, restock=restock)
+    )
+
+
+def deliver(*, order_id: int, staff_id: int) -> DeskOrder:
+    """Handed to the courier. Raises like `orders.services.deliver`."""
+    return _followed(lambda: orders.services.deliver(order_id=order_id, staff_id=staff_id))
+
+
+def complete(*, order_id: int, staff_id: int) -> DeskOrder:
+    """With the customer. Raises like `orders.services.complete`."""
+    return _followed(lambda: orders.services.complete(order_id=order_id, staff_id=staff_id))
+
+
+def _followed(action: Callable[[], Order]) -> DeskOrder:
+    """Do it to the order, then let the actor see the row follow at once."""
+    order = action()
+    apply(orders.services.snapshot_of(order))
+    row = DeskOrder.objects.filter(order_id=order.pk).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def document(row: DeskOrder) -> Document:
+    """A row as the staff API shows it."""
+    return {
+        "id": row.order_id,
+        "shop": row.shop_id,
+        "shop_name": row.shop_name,
+        "status": row.status,
+        "payment_status": row.payment_status,
+        "total": str(row.total),
+        "lines": row.lines,
+        "contact": {"name": row.contact_name, "phone": row.phone, "address": row.address_text},
+        "note": row.note,
+        "tableware": row.tableware,
+        "deliver_at": _iso(row.deliver_at),
+        "placed_at": _iso(row.placed_at),
+        "paid_at": _iso(row.paid_at),
+        "promised_at": _iso(row.promised_at),
+        "reminded_at": _iso(row.reminded_at),
+        "allowed_actions": list(ACTIONS.get(row.status, ())),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,162 @@
+"""An order as doors show it: plain values, money as strings, times as ISO 8601."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from orders.models import Order, OrderChange, OrderLine
+from orders.states import PaymentStatus, Status
+from waimai.infra.sharding import shard_of_id
+
+Document = dict[str, Any]
+ACTIONS: dict[str, tuple[str, ...]] = {
+    Status.PLACING: (),
+    Status.PENDING_PAYMENT: ("pay", "cancel"),
+    Status.PAID: ("cancel", "remind", "reorder"),
+    Status.ACCEPTED: ("remind", "reorder"),
+    Status.DELIVERING: ("remind", "reorder"),
+    Status.COMPLETED: ("reorder",),
+    Status.CANCELLED: ("reorder",),
+}
+FACTS = (
+    "id",
+    "user_id",
+    "shop_id",
+    "shop_name",
+    "status",
+    "payment_status",
+    "version",
+    "goods_total",
+    "packing_fee",
+    "delivery_fee",
+    "total",
+    "contact_name",
+    "phone",
+    "address_text",
+    "latitude",
+    "longitude",
+    "note",
+    "tableware",
+    "deliver_at",
+    "business_date",
+    "placed_at",
+    "expires_at",
+    "paid_at",
+    "promised_at",
+    "reminded_at",
+)
+
+
+def lines_of(order_ids: Iterable[int], *, using: str) -> dict[int, list[OrderLine]]:
+    """The lines of several orders of one shard, in their order, in one query."""
+    wanted = list(order_ids)
+    grouped: dict[int, list[OrderLine]] = defaultdict(list)
+    if wanted:
+        for line in OrderLine.objects.on(using).filter(order_id__in=wanted).order_by("order_id", "n"):
+            grouped[line.order_id].append(line)
+    return grouped
+
+
+def history_of(order_ids: Iterable[int], *, using: str) -> dict[int, list[OrderChange]]:
+    """The history of several orders of one shard, oldest first, in one query."""
+    wanted = list(order_ids)
+    grouped: dict[int, list[OrderChange]] = defaultdict(list)
+    if wanted:
+        for row in OrderChange.objects.on(using).filter(order_id__in=wanted).order_by("order_id", "n"):
+            grouped[row.order_id].append(row)
+    return grouped
+
+
+def snapshot(order: Order, lines: Sequence[OrderLine]) -> Document:
+    """The facts of an order for events and the desk, in plain values."""
+    facts = {name: _plain(getattr(order, name)) for name in FACTS}
+    return facts | {"lines": [line_document(line) for line in lines]}
+
+
+def snapshot_of(order: Order) -> Document:
+    """`snapshot` with the lines read from the order's shard."""
+    return snapshot(order, lines_of([order.pk], using=shard_of_id(order.pk))[order.pk])
+
+
+def line_document(line: OrderLine) -> Document:
+    """One line of an order."""
+    return {
+        "n": line.n,
+        "item": line.item_id,
+        "kind": line.kind,
+        "name": line.name,
+        "quantity": line.quantity,
+        "unit_price": str(line.unit_price),
+        "amount": str(line.amount),
+        "options": line.options,
+        "components": line.components,
+        "image": line.image or None,
+    }
+
+
+def order_document(order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange]) -> Document:
+    """The whole order as its customer may see it."""
+    return {
+        "id": order.pk,
+        "shop": order.shop_id,
+        "shop_name": order.shop_name,
+        "status": order.status,
+        "payment_status": order.payment_status,
+        "goods_total": str(order.goods_total),
+        "packing_fee": str(order.packing_fee),
+        "delivery_fee": str(order.delivery_fee),
+        "total": str(order.total),
+        "lines": [line_document(line) for line in lines],
+        "contact": {
+            "name": order.contact_name,
+            "phone": order.phone,
+            "address": order.address_text,
+            "latitude": _plain(order.latitude),
+            "longitude": _plain(order.longitude),
+        },
+        "note": order.note,
+        "tableware": order.tableware,
+        "deliver_at": _plain(order.deliver_at),
+        "promised_at": _plain(order.promised_at),
+        "placed_at": _plain(order.placed_at),
+        "expires_at": _plain(order.expires_at),
+        "allowed_actions": list(ACTIONS[order.status]),
+        "timeline": [change_document(row) for row in history],
+    }
+
+
+def placed_document(order: Order) -> Document:
+    """The order as it stood when it was acknowledged: the first answer, and every replay of it, to the letter."""
+    using = shard_of_id(order.pk)
+    lines = lines_of([order.pk], using=using)[order.pk]
+    history = history_of([order.pk], using=using)[order.pk]
+    order.status, order.payment_status, order.promised_at = Status.PENDING_PAYMENT, PaymentStatus.UNPAID, None
+    until = next((n for n, row in enumerate(history) if row.target == Status.PENDING_PAYMENT), 0)
+    return order_document(order, lines, history[: until + 1])
+
+
+def full_document(order: Order) -> Document:
+    """The order with its lines and history, read from its shard."""
+    using = shard_of_id(order.pk)
+    return order_document(
+        order, lines_of([order.pk], using=using)[order.pk], history_of([order.pk], using=using)[order.pk]
+    )
+
+
+def money_document(order: Order) -> Document:
+    """Where an order and its money stand."""
+    return {"status": order.status, "payment_status": order.payment_status, "reminded_at": _plain(order.reminded_at)}
+
+
+def change_document(row: OrderChange) -> Document:
+    """One change of an order."""
+    return {"status": row.target, "at": _plain(row.at), "actor": row.actor, "reason": row.reason_text()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, int | str) else str(value)

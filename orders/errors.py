@@ -1,0 +1,43 @@
+"""Why orders refuse: each with a stable code."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from waimai.infra.errors import DomainError, RateLimited
+
+
+class InvalidTransition(DomainError):
+    """The order is not in a state from which this can be done; `order_status` is the state it is in."""
+
+    code, status, title = "invalid_transition", 409, _("订单当前状态不允许此操作")
+
+
+class TotalChanged(DomainError):
+    """What the customer was shown is no longer what it costs; `total` is the right one."""
+
+    code, status, title = "total_changed", 409, _("价格有变动，请确认新的总额")
+
+
+class PlacingFailed(DomainError):
+    """The order could not be placed and was given up; a new request with a new key may."""
+
+    code, status, title = "placing_failed", 409, _("下单未完成，请重新下单")
+
+
+class CartEmpty(DomainError):
+    """There is nothing to order."""
+
+    code, status, title = "cart_empty", 400, _("购物车是空的")
+
+
+class DeliveryTimeInvalid(DomainError):
+    """The chosen delivery time has passed or is too far ahead."""
+
+    code, status, title = "delivery_time_invalid", 400, _("预约时间无效")
+
+
+class RemindedAlready(RateLimited):
+    """The shop was reminded a moment ago."""
+
+    title = _("刚刚催过单了，请稍后再试")

@@ -1,0 +1,75 @@
+"""News of orders. `key` is the order's id, `version` counts its changes; hearers apply one only if it is newer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from waimai.infra.outbox import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderEvent(Event):
+    """A change of an order, with the order as it then stood (its lines too, once it is paid)."""
+
+    topic: ClassVar[str] = "order"
+    user_id: int
+    shop_id: int
+    status: str
+    snapshot: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPlaced(OrderEvent):
+    """An order waits for its payment."""
+
+    topic: ClassVar[str] = "order.placed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPaid(OrderEvent):
+    """An order waits for the shop."""
+
+    topic: ClassVar[str] = "order.paid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderAccepted(OrderEvent):
+    """The shop cooks it."""
+
+    topic: ClassVar[str] = "order.accepted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderDelivering(OrderEvent):
+    """The courier has it."""
+
+    topic: ClassVar[str] = "order.delivering"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCompleted(OrderEvent):
+    """The customer has it."""
+
+    topic: ClassVar[str] = "order.completed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCancelled(OrderEvent):
+    """It won't be delivered."""
+
+    topic: ClassVar[str] = "order.cancelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRefunded(OrderEvent):
+    """The money of a cancelled order went back."""
+
+    topic: ClassVar[str] = "order.refunded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderReminded(OrderEvent):
+    """The customer asks where it is."""
+
+    topic: ClassVar[str] = "order.reminded"

@@ -1,0 +1,104 @@
+"""Forms of the order pages. They check shapes; what is right is decided, and refused, by the services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from menu.services import LineRequest
+
+HIGHEST_ID = 2**53 - 1
+Choices = Sequence[tuple[int, str]]
+LONGEST_NOTE = 200
+LONGEST_REASON = 200
+MOST_TABLEWARE = 99
+
+
+class _Numbers(forms.Field):
+    """Any number of ids; an empty choice ("none of these") counts for nothing."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[int]:
+        """Ids, or a validation error for what isn't one."""
+        number = forms.IntegerField(min_value=1, max_value=HIGHEST_ID)
+        return [number.clean(one) for one in value or [] if one != ""]
+
+
+class AddForm(forms.Form):
+    """So many of an item with these options."""
+
+    item = forms.IntegerField(min_value=1, max_value=HIGHEST_ID)
+    quantity = forms.IntegerField(label=_("数量"), min_value=1, max_value=99)
+    option = _Numbers(required=False)
+
+    def line(self) -> LineRequest:
+        """The valid form as the services take it."""
+        data = self.cleaned_data
+        return LineRequest(item_id=data["item"], quantity=data["quantity"], option_ids=tuple(data["option"]))
+
+
+class QuantityForm(forms.Form):
+    """How many it shall be; 0 takes the line out."""
+
+    quantity = forms.IntegerField(label=_("数量"), min_value=0, max_value=99)
+
+
+def _clock(at: datetime) -> str:
+    """A time as it is chosen, by its own clock; another day's says so."""
+    clock = f"{at:%H:%M}"
+    days = (at.date() - timezone.now().astimezone(at.tzinfo).date()).days
+    if days == 0:
+        return clock
+    return gettext("明天 %(time)s") % {"time": clock} if days == 1 else f"{at:%m-%d} {clock}"
+
+
+class CheckoutForm(forms.Form):
+    """Where to, when, and what was shown."""
+
+    address = forms.TypedChoiceField(label=_("收货地址"), coerce=int, widget=forms.RadioSelect)
+    deliver_at = forms.TypedChoiceField(
+        label=_("送达时间"), coerce=datetime.fromisoformat, empty_value=None, required=False
+    )
+    note = forms.CharField(
+        label=_("备注"),
+        max_length=LONGEST_NOTE,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": _("口味、忌口等要求")}),
+    )
+    tableware = forms.IntegerField(label=_("餐具份数"), min_value=0, max_value=MOST_TABLEWARE, initial=1)
+    shown_total = forms.DecimalField(max_digits=10, decimal_places=2)
+    cart_version = forms.IntegerField(min_value=0)
+
+    def __init__(self, *args: Any, addresses: Choices, times: Iterable[datetime], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        address = self.fields["address"]
+        address.choices = addresses  # type: ignore[attr-defined]
+        address.error_messages["required"] = _("请选择收货地址。") if addresses else _("请先新增地址。")
+        later = [(at.isoformat(), _clock(at)) for at in times]
+        self.fields["deliver_at"].choices = [("", _("尽快送达")), *later]  # type: ignore[attr-defined]
+
+
+class PayForm(forms.Form):
+    """Which provider to pay with. The token was made with the page, so a double click pays once."""
+
+    provider = forms.ChoiceField(choices=lambda: [(name, name) for name in settings.WAIMAI_PAYMENT_PROVIDERS])
+    token = forms.RegexField(r"^[A-Za-z0-9_-]{16,48}$")
+
+
+class CancelForm(forms.Form):
+    """Why, in the customer's words."""
+
+    reason = forms.CharField(
+        label=_("取消原因（选填）"),
+        max_length=LONGEST_REASON,
+        required=False,
+        widget=forms.TextInput(attrs={"list": "reasons", "autocomplete": "off"}),
+    )

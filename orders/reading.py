@@ -1,0 +1,95 @@
+"""Reading orders. An order past its time counts as expired, whether or not the clock has come by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from django.db.models import QuerySet
+
+from orders import documents, timing
+from orders.models import Order
+from orders.states import Status
+from waimai.infra.clock import db_now
+from waimai.infra.errors import NotFound
+from waimai.infra.sharding import shard_of_id, shard_of_user
+
+
+def own_order(*, order_id: int, user_id: int) -> Order:
+    """A customer's own order. Raises NotFound, also for someone else's."""
+    order = cast("Order | None", Order.objects.by_id(order_id).filter(user_id=user_id).first())
+    if order is None:
+        raise NotFound
+    return _expired_if_due([order])[0]
+
+
+def get_order(*, order_id: int, user_id: int) -> documents.Document:
+    """A customer's own order as a document, timeline included. Raises NotFound."""
+    return documents.full_document(own_order(order_id=order_id, user_id=user_id))
+
+
+def changes_since(*, order_id: int, seen: int) -> list[tuple[int, str, documents.Document]]:
+    """(version, kind, document) of what happened to an order after the version `seen`, oldest first.
+
+    Kind `status` is a change of its state; `update` tells of the rest (a refund, a reminder) as it stands now.
+    """
+    order = _expired_if_due([Order.objects.by_id(order_id).get()])[0]
+    rows = documents.history_of([order_id], using=shard_of_id(order_id))[order_id]
+    found = [(row.n, "status", documents.change_document(row)) for row in rows if row.n > seen]
+    if order.version > max(seen, rows[-1].n if rows else 0):
+        found.append((order.version, "update", documents.money_document(order)))
+    return found
+
+
+def orders_of(*, user_id: int, status: str | None = None) -> QuerySet[Order]:
+    """A customer's orders for paging; those still being placed are not shown. Order it by `-id`."""
+    rows = cast("QuerySet[Order]", Order.objects.for_user(user_id).exclude(status=Status.PLACING))
+    if not status:
+        return rows
+    _expire_overdue(user_id)
+    return rows.filter(status=status)
+
+
+def _expire_overdue(user_id: int) -> None:
+    """A list by status is read from the rows, so what is past its time has to move first."""
+    using = shard_of_user(user_id)
+    late = Order.objects.for_user(user_id).filter(status=Status.PENDING_PAYMENT, expires_at__lte=db_now(using))
+    if order_ids := list(late.values_list("pk", flat=True)):
+        timing.expire_now(order_ids, using=using)
+
+
+def documents_of(orders: Iterable[Order], *, user_id: int) -> list[documents.Document]:
+    """The documents of one user's orders, in three queries however many they are."""
+    using = shard_of_user(user_id)
+    fresh = _expired_if_due(list(orders))
+    numbers = [order.pk for order in fresh]
+    lines, history = documents.lines_of(numbers, using=using), documents.history_of(numbers, using=using)
+    return [documents.order_document(order, lines[order.pk], history[order.pk]) for order in fresh]
+
+
+def paid_snapshots(*, using: str, batch: int = 500) -> Iterator[list[documents.Document]]:
+    """Every order of a shard that was ever paid, as snapshots, in batches by id: what the desk is rebuilt from."""
+    last = 0
+    while True:
+        rows = Order.objects.on(using).filter(pk__gt=last, paid_at__isnull=False).order_by("pk")[:batch]
+        orders = list(rows)
+        if not orders:
+            return
+        last = orders[-1].pk
+        lines = documents.lines_of([order.pk for order in orders], using=using)
+        yield [documents.snapshot(order, lines[order.pk]) for order in orders]
+
+
+def _expired_if_due(orders: list[Order]) -> list[Order]:
+    """The orders, those past their time expired first."""
+    open_ones = [order for order in orders if order.status == Status.PENDING_PAYMENT]
+    if not open_ones:
+        return orders
+    using = shard_of_id(open_ones[0].pk)
+    now = db_now(using)
+    late = [order.pk for order in open_ones if order.expires_at <= now]
+    if not late:
+        return orders
+    timing.expire_now(late, using=using)
+    fresh = {order.pk: order for order in Order.objects.on(using).filter(pk__in=late)}
+    return [fresh.get(order.pk, order) for order in orders]

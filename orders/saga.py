@@ -1,0 +1,167 @@
+"""The order saga: reserve stock, charge, confirm stock; each step has its undo in `orders.compensation`.
+
+The row in the order's shard says how far it came. The request that places an order runs the first step itself; when it
+dies, `recover` goes on once `next_at` has passed. Claiming pushes `next_at` ahead (the lease) and raises `version`
+(the fence). The charge is the pivot: it is driven by the payment's own news, and after it there is only forward.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connections
+from django.db.models import F
+
+import menu.services
+from menu.services import SoldOut
+from orders import cart, changes, compensation, documents
+from orders.changes import By
+from orders.compensation import EXPIRE
+from orders.errors import InvalidTransition
+from orders.models import Order, Saga
+from orders.states import Actor, Reason, Status
+from waimai.infra import timers
+from waimai.infra.clock import db_now
+from waimai.infra.db import run_atomic
+from waimai.infra.errors import ServiceUnavailable
+from waimai.infra.sharding import shard_of_id
+
+logger = logging.getLogger(__name__)
+
+RECOVER_AFTER_SECONDS = 5
+LEASE_SECONDS = 30
+RECOVERED_AT_ONCE = 50
+TRIES_BEFORE_STUCK = 10
+LIVE = (Saga.State.RUNNING, Saga.State.COMPENSATING)
+TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
+
+__all__ = ["EXPIRE", "RECOVER_AFTER_SECONDS", "recover", "reserve", "retry"]
+
+
+def reserve(order_id: int, demands: Mapping[int, int]) -> None:
+    """T1 and T2: hold the portions, then open the order for payment, or cancel it for want of portions.
+
+    What became of it stands in the order, whoever was first, this call or recovery. Raises whatever the databases
+    raise: then recovery goes on. Twice is harmless.
+    """
+    try:
+        menu.services.hold_stock(order_id=order_id, demands=dict(demands))
+    except SoldOut as refusal:
+        _give_up(order_id, Reason.SOLD_OUT, sold_out=refusal.extra["items"])
+    else:
+        _open_for_payment(order_id)
+
+
+def _open_for_payment(order_id: int) -> None:
+    """T2: `placing → pending_payment`, the expiry timer, the cart emptied. Does nothing when it was done before."""
+    using = shard_of_id(order_id)
+
+    def body() -> None:
+        by = By(Actor.CUSTOMER, Order.objects.by_id(order_id).values_list("user_id", flat=True).get())
+        order = changes.change(order_id, Order.confirm, by=by, at=db_now(using))
+        timers.schedule(EXPIRE, order_id, due_at=order.expires_at, using=using)
+        cart.empty_after_order(order, using=using)
+        _set(order_id, using, step=Saga.Step.CHARGE, next_at=None, attempts=0)
+
+    try:
+        run_atomic(using, body)
+    except InvalidTransition as refusal:
+        if refusal.extra.get("order_status") == Status.CANCELLED:
+            # Cancelled between our hold and now: what we just held has to go back.
+            menu.services.release_stock(order_ids=[order_id])
+
+
+def _give_up(order_id: int, reason: Reason, *, sold_out: list[Any]) -> None:
+    """`placing → cancelled`, unless the order has moved on. `sold_out` names what was missing, for the answer."""
+    using = shard_of_id(order_id)
+
+    def body() -> None:
+        by = By(Actor.SYSTEM, reason=reason)
+        order = changes.change(order_id, Order.give_up, by=by, at=db_now(using), sold_out=sold_out)
+        cart.touch_after_refusal(order, using=using)
+
+    with suppress(InvalidTransition):
+        run_atomic(using, body)
+
+
+def recover(using: str) -> int:
+    """Go on with the sagas of a shard that are due; returns how many were taken up."""
+    due = Saga.objects.on(using).filter(next_at__lte=db_now(using), state__in=LIVE)
+    if not due.exists():
+        return 0
+    claimed = run_atomic(using, lambda: _claim(using))
+    for row in claimed:
+        try:
+            _go_on(row, using)
+        except Exception as error:
+            logger.warning("saga of order %s failed at %s: %r", row.order_id, row.step, error, exc_info=True)
+            run_atomic(using, lambda row=row, error=error: _note_failure(row, error, using))  # type: ignore[misc]
+    return len(claimed)
+
+
+def _claim(using: str) -> list[Saga]:
+    now = db_now(using)
+    rows = Saga.objects.on(using).filter(next_at__lte=now, state__in=LIVE)
+    if connections[using].features.has_select_for_update_skip_locked:
+        rows = rows.select_for_update(skip_locked=True)
+    claimed = list(rows.order_by("next_at")[:RECOVERED_AT_ONCE])
+    for row in claimed:
+        row.attempts, row.version = row.attempts + 1, row.version + 1
+    Saga.objects.on(using).filter(order_id__in=[row.order_id for row in claimed]).update(
+        next_at=now + timedelta(seconds=LEASE_SECONDS), attempts=F("attempts") + 1, version=F("version") + 1
+    )
+    return claimed
+
+
+def _go_on(row: Saga, using: str) -> None:
+    if row.state == Saga.State.RUNNING and row.step == Saga.Step.RESERVE:
+        reserve(row.order_id, _demands_of(row.order_id, using))
+    else:
+        compensation.go_on([row.order_id], using=using)
+
+
+def _demands_of(order_id: int, using: str) -> dict[int, int]:
+    """Portions per item, set meals with their parts; unlimited items among them are passed over when holding."""
+    wanted: Counter[int] = Counter()
+    for line in documents.lines_of([order_id], using=using)[order_id]:
+        wanted[line.item_id] += line.quantity
+        for part in line.components:
+            wanted[part["item"]] += part["quantity"] * line.quantity
+    return dict(wanted)
+
+
+def _note_failure(row: Saga, error: Exception, using: str) -> None:
+    """Try again later. What failed too often for another reason than a database that is down waits for a person; an
+    order that couldn't be placed waits for nobody: it is given up, and what it may hold goes back."""
+    too_often = row.attempts >= TRIES_BEFORE_STUCK and not isinstance(error, TRANSIENT)
+    if too_often and row.state == Saga.State.RUNNING and row.step == Saga.Step.RESERVE:
+        _give_up(row.order_id, Reason.NOT_FINISHED, sold_out=[])
+        return
+    pause = timedelta(seconds=min(2**row.attempts, 300))
+    mine = Saga.objects.on(using).filter(order_id=row.order_id, version=row.version)
+    mine.update(
+        state=Saga.State.STUCK if too_often else row.state,
+        next_at=None if too_often else db_now(using) + pause,
+        error=repr(error)[:500],
+    )
+
+
+def retry(order_id: int) -> None:
+    """Take a stuck saga up again: forward while its order lives, backward when it was cancelled."""
+    using = shard_of_id(order_id)
+    status = Order.objects.by_id(order_id).values_list("status", flat=True).first()
+    state = Saga.State.COMPENSATING if status == Status.CANCELLED else Saga.State.RUNNING
+    stuck = Saga.objects.on(using).filter(order_id=order_id, state=Saga.State.STUCK)
+    run_atomic(
+        using,
+        lambda: stuck.update(state=state, next_at=db_now(using), attempts=0, error="", version=F("version") + 1),
+    )
+
+
+def _set(order_id: int, using: str, **columns: Any) -> None:
+    Saga.objects.on(using).filter(order_id=order_id).update(version=F("version") + 1, **columns)

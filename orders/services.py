@@ -1,0 +1,54 @@
+"""The front door of orders: what pages, the API, the staff's side and commands call. The rooms behind are private."""
+
+from __future__ import annotations
+
+from orders.cart import CartChanged, CartFull, CartView
+from orders.cart import add as add_to_cart
+from orders.cart import clear as clear_cart
+from orders.cart import merge as merge_into_cart
+from orders.cart import remove as remove_from_cart
+from orders.cart import set_quantity as set_cart_quantity
+from orders.cart import view as view_cart
+from orders.documents import Document, snapshot_of
+from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
+from orders.paying import pay
+from orders.placing import Checkout, Placed, place
+from orders.reading import changes_since, documents_of, get_order, orders_of, own_order, paid_snapshots
+from orders.reordering import Gone, Reordered, Repriced, reorder
+from orders.saga import retry as retry_saga
+
+__all__ = [
+    "CartChanged",
+    "CartFull",
+    "CartView",
+    "Checkout",
+    "Document",
+    "Gone",
+    "Placed",
+    "Reordered",
+    "Repriced",
+    "accept",
+    "add_to_cart",
+    "cancel",
+    "changes_since",
+    "clear_cart",
+    "complete",
+    "deliver",
+    "documents_of",
+    "get_order",
+    "merge_into_cart",
+    "orders_of",
+    "own_order",
+    "paid_snapshots",
+    "pay",
+    "place",
+    "reject",
+    "remind",
+    "remove_from_cart",
+    "reorder",
+    "retry_saga",
+    "set_cart_quantity",
+    "snapshot_of",
+    "view_cart",
+    "withdraw",
+]

@@ -1,0 +1,72 @@
+"""How the pages write what stands in an order's document, and the cart under the menu."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.db import InterfaceError, OperationalError
+
+import accounts.services
+from orders.basket import basket
+from orders.cart_views import cart_of
+from orders.forms import CheckoutForm
+from orders.services import Document
+from orders.states import Actor, PaymentStatus, Status
+from waimai.infra.errors import NotFound, ServiceUnavailable
+
+register = template.Library()
+
+
+@register.filter
+def moment(value: str | None) -> datetime | None:
+    """A time of a document (ISO 8601) as one that `date` can write."""
+    return datetime.fromisoformat(value) if value else None
+
+
+@register.filter
+def status_label(value: str) -> str:
+    """An order's status in the reader's language."""
+    return str(Status(value).label)
+
+
+@register.filter
+def payment_label(value: str) -> str:
+    """A payment status in the reader's language."""
+    return str(PaymentStatus(value).label)
+
+
+@register.filter
+def actor_label(value: str) -> str:
+    """Who made a change, in the reader's language."""
+    return str(Actor(value).label)
+
+
+@register.filter
+def portions(order: Document) -> int:
+    """How many portions an order has."""
+    return sum(line["quantity"] for line in order["lines"])
+
+
+@register.simple_tag(takes_context=True)
+def address_without_coordinates(context: dict[str, Any], form: CheckoutForm) -> int | None:
+    """The chosen address when the shop can't tell where it is; None when it can, or the address is gone."""
+    try:
+        chosen = accounts.services.get_address(
+            user_id=context["request"].user.pk, address_id=form.cleaned_data["address"]
+        )
+    except NotFound:
+        return None
+    return chosen.id if chosen.latitude is None else None
+
+
+@register.inclusion_tag("orders/_cart_bar.html", takes_context=True)
+def cart_bar(context: dict[str, Any], shop_id: int) -> dict[str, Any]:
+    """What is in the visitor's cart. With its shard down the menu can still be read: the bar then leads to the cart."""
+    shown: dict[str, Any] = {"shop": context["shop"], "basket": None}
+    try:
+        shown["basket"] = basket(cart_of(context["request"], shop_id).view())
+    except (OperationalError, InterfaceError, ServiceUnavailable):
+        return shown
+    return shown

@@ -1,0 +1,34 @@
+"""Routes of the orders app: `api_patterns` are mounted under /api/v1/, `page_patterns` under /."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, path
+
+from orders import api, cart_views, views
+
+api_patterns: list[URLPattern | URLResolver] = [
+    path("shops/<int:shop_id>/cart/", api.ShopCartView.as_view()),
+    path("shops/<int:shop_id>/cart/lines/", api.CartLinesView.as_view()),
+    path("shops/<int:shop_id>/cart/lines/<int:line_id>/", api.CartLineView.as_view()),
+    path("orders/", api.OrdersView.as_view()),
+    path("orders/<int:order_id>/", api.OrderView.as_view()),
+    path("orders/<int:order_id>/pay/", api.PayView.as_view()),
+    path("orders/<int:order_id>/cancel/", api.CancelView.as_view()),
+    path("orders/<int:order_id>/remind/", api.RemindView.as_view()),
+    path("orders/<int:order_id>/reorder/", api.ReorderView.as_view()),
+]
+page_patterns: list[URLPattern | URLResolver] = [
+    path("cart/", cart_views.my_cart, name="my_cart"),
+    path("shops/<int:shop_id>/cart/", cart_views.cart, name="cart"),
+    path("shops/<int:shop_id>/cart/add/", cart_views.cart_add, name="cart_add"),
+    path("shops/<int:shop_id>/cart/clear/", cart_views.cart_clear, name="cart_clear"),
+    path("shops/<int:shop_id>/cart/lines/<int:line_id>/", cart_views.cart_line, name="cart_line"),
+    path("shops/<int:shop_id>/checkout/", cart_views.checkout, name="checkout"),
+    path("orders/", views.order_list, name="order_list"),
+    path("orders/<int:order_id>/", views.order_detail, name="order_detail"),
+    path("orders/<int:order_id>/status/", views.order_status, name="order_status"),
+    path("orders/<int:order_id>/pay/", views.order_pay, name="order_pay"),
+    path("orders/<int:order_id>/cancel/", views.order_cancel, name="order_cancel"),
+    path("orders/<int:order_id>/remind/", views.order_remind, name="order_remind"),
+    path("orders/<int:order_id>/reorder/", views.order_reorder, name="order_reorder"),
+]

@@ -1,0 +1,215 @@
+"""The customer's pages of orders: the list, one order that follows its state, and what may be done to it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import wraps
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseClientRefresh
+
+import menu.services
+from orders import services
+from orders.forms import CancelForm, PayForm
+from orders.services import Document
+from orders.states import PaymentStatus, Status
+from waimai.infra.errors import DomainError, NotFound
+
+ORDERS_PER_PAGE = 20
+ID = re.compile(r"[0-9]{1,16}")
+View = Callable[[HttpRequest, int], HttpResponse]
+ENDED = (Status.COMPLETED, Status.CANCELLED)
+NEWS_MAY_COME = (Status.PENDING_PAYMENT, Status.CANCELLED)
+TILL_SECONDS = 60
+SECONDS = re.compile(r"[0-9]{1,12}")
+SERVER_ERROR = 500
+
+
+def _user_id(request: HttpRequest) -> int:
+    return cast("int", request.user.pk)
+
+
+def _login_first(view: View) -> View:
+    """For what is only ever posted: after the login the order's page follows, as nothing can be posted by then."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, order_id: int) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, order_id)
+        return redirect_to_login(reverse("order_detail", args=[order_id]))
+
+    return checked
+
+
+@contextmanager
+def _refusals_shown(request: HttpRequest) -> Iterator[None]:
+    """A refusal becomes a message on the next page; "no such order" and "try again later" stay pages of their own."""
+    try:
+        yield
+    except DomainError as error:
+        if isinstance(error, NotFound) or error.status >= SERVER_ERROR:
+            raise
+        messages.error(request, str(error.detail))
+
+
+@never_cache
+@login_required
+@require_safe
+def order_list(request: HttpRequest) -> HttpResponse:
+    """The caller's orders, newest first; each page starts below the last id of the one before."""
+    rows = services.orders_of(user_id=_user_id(request)).order_by("-id")
+    before = request.GET.get("before", "")
+    if ID.fullmatch(before):
+        rows = rows.filter(id__lt=int(before))
+    found = list(rows[: ORDERS_PER_PAGE + 1])
+    shown = found[:ORDERS_PER_PAGE]
+    context = {
+        "orders": services.documents_of(shown, user_id=_user_id(request)),
+        "first_page": not before,
+        "next_before": shown[-1].pk if len(found) > ORDERS_PER_PAGE else None,
+    }
+    return render(request, "orders/order_list.html", context)
+
+
+@never_cache
+@login_required
+@require_safe
+def order_detail(request: HttpRequest, order_id: int) -> HttpResponse:
+    """One order: where it stands, how it came there, and what may be done next."""
+    document = services.get_order(order_id=order_id, user_id=_user_id(request))
+    return render(request, "orders/order_detail.html", _shown(request, document))
+
+
+@never_cache
+@require_safe
+def order_status(request: HttpRequest, order_id: int) -> HttpResponse:
+    """The changing part of the order page, for its polling; 204 while the page has seen everything."""
+    if not request.user.is_authenticated:
+        return HttpResponseClientRefresh()
+    context = _shown(request, services.get_order(order_id=order_id, user_id=_user_id(request)))
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "orders/_order.html", context)
+
+
+@require_POST
+@_login_first
+def order_pay(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Open a payment and go where it is paid."""
+    services.own_order(order_id=order_id, user_id=_user_id(request))
+    form = PayForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("请选择支付方式"))
+        return redirect("order_detail", order_id)
+    goal = reverse("order_detail", args=[order_id])
+    with _refusals_shown(request):
+        started = services.pay(
+            order_id=order_id,
+            user_id=_user_id(request),
+            provider=form.cleaned_data["provider"],
+            key=f"page:{form.cleaned_data['token']}",
+        )
+        goal = started.client_parameters["pay_url"]
+    return redirect(goal)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def order_cancel(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Ask why, then cancel."""
+    form = CancelForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with _refusals_shown(request):
+            services.cancel(order_id=order_id, user_id=_user_id(request), reason=form.cleaned_data["reason"])
+        return redirect("order_detail", order_id)
+    document = services.get_order(order_id=order_id, user_id=_user_id(request))
+    return render(request, "orders/order_cancel.html", {"order": document, "form": form})
+
+
+@require_POST
+@_login_first
+def order_remind(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Ask the shop where the order is."""
+    with _refusals_shown(request):
+        services.remind(order_id=order_id, user_id=_user_id(request))
+        messages.success(request, _("已提醒商家"))
+    return redirect("order_detail", order_id)
+
+
+@require_POST
+@_login_first
+def order_reorder(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Put the same into the cart, and say what is gone or costs something else now."""
+    goal = reverse("order_detail", args=[order_id])
+    with _refusals_shown(request):
+        again = services.reorder(order_id=order_id, user_id=_user_id(request))
+        for gone in again.gone:
+            messages.warning(request, _("“%(name)s”没有加入：%(reason)s") % {"name": gone.name, "reason": gone.reason})
+        for line in again.repriced:
+            prices = {"name": line.name, "was": line.was, "now": line.now}
+            messages.info(request, _("“%(name)s”现价 ¥%(now)s，上次 ¥%(was)s") % prices)
+        goal = reverse("cart", args=[again.cart.shop_id])
+    return redirect(goal)
+
+
+def _at_the_till(request: HttpRequest, pressed: str) -> str:
+    """When the customer pressed this at the till (seconds since 1970); empty unless it was just now."""
+    at = request.GET.get(pressed, "")
+    if not SECONDS.fullmatch(at) or abs(timezone.now().timestamp() - int(at)) > TILL_SECONDS:
+        return ""
+    return at
+
+
+def _paid_at_the_till(request: HttpRequest, document: Document) -> str:
+    """When it was paid at the till, while the order doesn't know yet.
+
+    Also of an order that was cancelled meanwhile: the money may still come, and goes back then.
+    """
+    if document["status"] not in NEWS_MAY_COME or document["payment_status"] != PaymentStatus.UNPAID:
+        return ""
+    return _at_the_till(request, "paid")
+
+
+def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
+    """What the templates need of an order. `seen` changes whenever the customer would see something else."""
+    till = _paid_at_the_till(request, document)
+    left = datetime.fromisoformat(document["expires_at"]) - timezone.now()
+    seconds_left = max(0, int(left.total_seconds()))
+    seen = f"{document['status']}-{document['payment_status']}-{len(document['timeline'])}"
+    live = document["status"] not in ENDED or document["payment_status"] == PaymentStatus.REFUNDING or bool(till)
+    return {
+        "order": document,
+        "live": live,
+        "paid_at_till": till,
+        "failed_at_till": _at_the_till(request, "failed"),
+        "seen": seen + "-till" if till else seen,
+        "seconds_left": seconds_left,
+        "clock_left": f"{seconds_left // 60}:{seconds_left % 60:02d}",
+        "providers": settings.WAIMAI_PAYMENT_PROVIDERS,
+        "token": secrets.token_urlsafe(24),
+        "zone": _zone_of(document["shop"]),
+    }
+
+
+def _zone_of(shop_id: int) -> str | None:
+    """The clock the customer lives by; None (the project's own) when the shop is gone."""
+    try:
+        return menu.services.get_shop(shop_id).time_zone
+    except NotFound:
+        return None

@@ -1,0 +1,1 @@
+"""Payments: providers, webhooks, refunds. It knows an order only by its number."""

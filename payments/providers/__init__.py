@@ -1,0 +1,28 @@
+"""The payment providers that this installation offers."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from payments.providers.base import Provider
+from payments.providers.sandbox import Sandbox
+from waimai.infra.errors import NotFound
+
+_KNOWN: dict[str, Provider] = {provider.name: provider for provider in (Sandbox(),)}
+
+
+def offered() -> list[str]:
+    """The names of the providers that the settings offer."""
+    return [name for name in settings.WAIMAI_PAYMENT_PROVIDERS if name in _KNOWN]
+
+
+def get(name: str) -> Provider:
+    """An offered provider by its name. Raises NotFound for any other."""
+    if name not in offered():
+        raise NotFound
+    return _KNOWN[name]
+
+
+def of_payment(name: str) -> Provider:
+    """The provider of a payment that exists, offered to new ones or not: its money must find the way back."""
+    return _KNOWN[name]

@@ -1,0 +1,109 @@
+"""What a payment provider does for us: one small protocol, and the plain values that cross it.
+
+A provider is called outside every transaction, and always by a number of ours (payment or refund id): the same call
+again with the same number has no second effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Protocol
+
+MAX_AGE_SECONDS = 300
+
+
+class ProviderUnavailable(Exception):
+    """No answer, or not a usable one. Whether the call had its effect is unknown: ask again with the same number."""
+
+
+class ProviderRefused(Exception):
+    """The provider understood and says no; the same call would be refused again."""
+
+
+class OutcomeState(Enum):
+    """What a provider says of a payment."""
+
+    UNPAID = "unpaid"
+    CAPTURED = "captured"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A provider's word on a payment. `amount` in yuan is given when money moved."""
+
+    state: OutcomeState
+    transaction_id: str = ""
+    amount: Decimal | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charge:
+    """What we ask a provider to collect: `amount` yuan under our number, until `expires_at`."""
+
+    payment_id: int
+    amount: Decimal
+    description: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundCall:
+    """What we ask a provider to give back: `amount` yuan of the `total` that was captured."""
+
+    refund_id: int
+    payment_id: int
+    transaction_id: str
+    amount: Decimal
+    total: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """A verified notification. Verified means it comes from the provider, not that it is about one of our payments."""
+
+    notify_id: str
+    merchant: str
+    payment_id: int
+    outcome: Outcome
+
+
+class Provider(Protocol):
+    """A payment provider. Calls raise ProviderUnavailable (ask again) or ProviderRefused (don't)."""
+
+    @property
+    def name(self) -> str:
+        """The name in addresses and tables, at most 16 characters."""
+        ...
+
+    @property
+    def merchant(self) -> str:
+        """Our own account with the provider."""
+        ...
+
+    def create(self, charge: Charge) -> dict[str, Any]:
+        """Open a charge; returns what the payer's client needs to pay it."""
+        ...
+
+    def query(self, charge: Charge) -> Outcome:
+        """What became of a charge; one that never reached the provider is `UNPAID`."""
+        ...
+
+    def close(self, charge: Charge) -> Outcome:
+        """Take no money for a charge any more: `CLOSED`, or `CAPTURED` when the payer was faster."""
+        ...
+
+    def refund(self, call: RefundCall) -> bool:
+        """Give money back: true when done, false while the provider works on it (ask again)."""
+        ...
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Notification:
+        """Verify and read a notification. Raises WebhookRefused or WebhookMalformed."""
+        ...

@@ -1,0 +1,36 @@
+"""The front door of payments: every change of a payment or refund is one of these functions."""
+
+from __future__ import annotations
+
+from payments.services.audit import OrderBooks, books, payment_problems
+from payments.services.housekeeping import forget_receipts
+from payments.services.paying import ROUTE, StartedPayment, start_payment, stop_collecting
+from payments.services.polling import poll_payment
+from payments.services.reading import PaymentInfo, captured_payments, get_payment
+from payments.services.refunding import refund_order, request_refund, send_refund, send_refunds_now
+from payments.services.sandbox import tell_sandbox
+from payments.services.settling import lock_payments
+from payments.services.webhooks import MAX_WEBHOOK_BYTES, handle_webhook
+
+__all__ = [
+    "MAX_WEBHOOK_BYTES",
+    "ROUTE",
+    "OrderBooks",
+    "PaymentInfo",
+    "StartedPayment",
+    "books",
+    "captured_payments",
+    "forget_receipts",
+    "get_payment",
+    "handle_webhook",
+    "lock_payments",
+    "payment_problems",
+    "poll_payment",
+    "refund_order",
+    "request_refund",
+    "send_refund",
+    "send_refunds_now",
+    "start_payment",
+    "stop_collecting",
+    "tell_sandbox",
+]

@@ -1,0 +1,85 @@
+"""Asking the provider what no webhook told: 30 s, 2 min and 5 min after the start, at expiry, and once after it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from payments import providers
+from payments.models import Payment
+from payments.providers.base import Outcome, OutcomeState, ProviderRefused, ProviderUnavailable
+from payments.services import reading, settling
+from payments.states import OPEN, PaymentStatus
+from waimai.infra import timers
+from waimai.infra.clock import db_now
+from waimai.infra.db import run_atomic
+
+logger = logging.getLogger(__name__)
+
+POLL = settling.POLL
+LOOKS_AFTER_SECONDS = (30, 120, 300)
+# A payer who was at the till when we closed it may still have paid.
+LAST_LOOK_AFTER_EXPIRY_SECONDS = 120
+ASK_AGAIN_AFTER_SECONDS = 30
+
+
+def first_look(payment: Payment) -> datetime:
+    """When to ask about a new payment for the first time."""
+    return _looks(payment)[0]
+
+
+def poll_payment(*, payment_id: int, using: str) -> None:
+    """Ask the provider about a payment and apply its word; close it once expired; set the next look or none.
+
+    Must not run inside a transaction.
+    """
+    payment = reading.find(payment_id)
+    if payment is None or payment.status == PaymentStatus.CAPTURED:
+        run_atomic(using, lambda: timers.cancel(POLL, [payment_id], using=using))
+        return
+    expired = db_now(using) >= payment.expires_at
+    try:
+        outcome = _ask(payment, expired=expired)
+    except (ProviderUnavailable, ProviderRefused) as error:
+        logger.warning("payment %s: asking %s failed: %s", payment_id, payment.provider, error)
+        run_atomic(using, lambda: _look_again(payment_id, using))
+        return
+    run_atomic(using, lambda: _note(payment_id, outcome, using, expired=expired))
+
+
+def _ask(payment: Payment, *, expired: bool) -> Outcome:
+    """The provider's word; an open payment past its time is closed there."""
+    provider, charge = providers.of_payment(payment.provider), reading.charge_of(payment)
+    outcome = provider.query(charge)
+    unsettled = outcome.state is OutcomeState.UNPAID and payment.status in OPEN
+    if unsettled and expired:
+        return provider.close(charge)
+    return outcome
+
+
+def _note(payment_id: int, outcome: Outcome, using: str, *, expired: bool) -> None:
+    """Apply the provider's word and set the next look; `expired`: whether it had, when the provider was asked."""
+    payment = settling.lock(payment_id, using)
+    settling.settle(payment, outcome, using=using)
+    now = db_now(using)
+    ahead = [look for look in _looks(payment) if look > now]
+    status = settling.read(payment_id, using).status
+    if status in OPEN and now >= payment.expires_at and not expired:
+        # It was given up while the provider answered, and nobody asked for it to be closed yet.
+        ahead = [now]
+    if status == PaymentStatus.CAPTURED or not ahead:
+        timers.cancel(POLL, [payment_id], using=using)
+    else:
+        timers.schedule(POLL, payment_id, due_at=ahead[0], using=using)
+
+
+def _look_again(payment_id: int, using: str) -> None:
+    due_at = db_now(using) + timedelta(seconds=ASK_AGAIN_AFTER_SECONDS)
+    timers.schedule(POLL, payment_id, due_at=due_at, using=using)
+
+
+def _looks(payment: Payment) -> list[datetime]:
+    """Every time at which we ask, in order."""
+    early = [payment.created_at + timedelta(seconds=seconds) for seconds in LOOKS_AFTER_SECONDS]
+    last = payment.expires_at + timedelta(seconds=LAST_LOOK_AFTER_EXPIRY_SECONDS)
+    return [*(look for look in early if look < payment.expires_at), payment.expires_at, last]

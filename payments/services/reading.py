@@ -1,0 +1,94 @@
+"""Reading payments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import cast
+
+from django.db.models import QuerySet
+
+from payments.models import Payment
+from payments.providers.base import Charge
+from payments.states import PaymentStatus
+from waimai.infra import ids, sharding
+from waimai.infra.errors import NotFound
+
+# After the database's clock was put right, processes differ until their next lease of ids: a payment's id can carry a
+# second before its order's. Where older payments stand apart, they do so by month: a day costs nothing.
+CLOCK_SKEW = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentInfo:
+    """A payment as others may see it. `amount` in yuan."""
+
+    id: int
+    order_id: int
+    user_id: int
+    provider: str
+    amount: Decimal
+    status: PaymentStatus
+    transaction_id: str
+    failure: str
+    expires_at: datetime
+    captured_at: datetime | None
+
+
+def get_payment(*, payment_id: int, user_id: int) -> PaymentInfo:
+    """A payment of this user. Raises NotFound when it doesn't exist or is someone else's."""
+    payment = find(payment_id)
+    if payment is None or payment.user_id != user_id:
+        raise NotFound
+    return describe(payment)
+
+
+def captured_payments(order_id: int, using: str | None = None) -> list[PaymentInfo]:
+    """The payments of an order that were captured, oldest first, refunded ones included."""
+    alias = using or sharding.shard_of_id(order_id)
+    return [describe(payment) for payment in of_order(order_id, alias).filter(status=PaymentStatus.CAPTURED)]
+
+
+def find(payment_id: int) -> Payment | None:
+    """The row of a payment, or None."""
+    return cast("Payment | None", Payment.objects.by_id(payment_id).first())
+
+
+def of_order(order_id: int, using: str) -> QuerySet[Payment]:
+    """The payments of an order, oldest first."""
+    return of_orders([order_id], using)
+
+
+def of_orders(order_ids: Sequence[int], using: str) -> QuerySet[Payment]:
+    """The payments of some orders of a shard, oldest first. The bound on the id lets the database skip older months."""
+    since = ids.lowest_id(ids.made_at(min(order_ids)) - CLOCK_SKEW)
+    rows = Payment.objects.on(using).filter(order_id__in=order_ids, id__gte=since)
+    return cast("QuerySet[Payment]", rows.order_by("id"))
+
+
+def charge_of(payment: Payment) -> Charge:
+    """What the provider is told of a payment."""
+    return Charge(
+        payment_id=payment.id,
+        amount=payment.amount,
+        description=payment.description,
+        expires_at=payment.expires_at,
+    )
+
+
+def describe(payment: Payment) -> PaymentInfo:
+    """A payment row as a value."""
+    return PaymentInfo(
+        id=payment.id,
+        order_id=payment.order_id,
+        user_id=payment.user_id,
+        provider=payment.provider,
+        amount=payment.amount,
+        status=PaymentStatus(payment.status),
+        transaction_id=payment.transaction_id,
+        failure=payment.failure,
+        expires_at=payment.expires_at,
+        captured_at=payment.captured_at,
+    )

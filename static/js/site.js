@@ -1,0 +1,53 @@
+// Small conveniences; every page works without them.
+"use strict";
+
+// Seconds left, counted by this device's own steady clock from when the page came.
+const ends = new WeakMap();
+
+function tick() {
+  for (const element of document.querySelectorAll("[data-seconds-left]")) {
+    if (!ends.has(element)) {
+      ends.set(element, performance.now() + 1000 * Number(element.dataset.secondsLeft));
+    }
+    const left = Math.max(0, Math.ceil((ends.get(element) - performance.now()) / 1000));
+    element.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+  }
+}
+
+tick();
+setInterval(tick, 1000);
+document.addEventListener("htmx:afterSwap", tick);
+
+// A click that came to nothing says so; a poll that did is simply tried again.
+for (const name of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(name, (event) => {
+    if (event.detail.requestConfig.verb !== "get") {
+      document.getElementById("request-failed").hidden = false;
+    }
+  });
+}
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.requestConfig.verb !== "get") {
+    document.getElementById("request-failed").hidden = true;
+  }
+});
+
+// A shop knows its delivery area by coordinates; the device knows where it is.
+for (const button of document.querySelectorAll("[data-locate]")) {
+  button.hidden = !("geolocation" in navigator);
+  const failed = document.getElementById("locate-failed");
+  button.addEventListener("click", () => {
+    failed.hidden = true;
+    navigator.geolocation.getCurrentPosition(
+      ({ coords }) => {
+        document.querySelector("[name=latitude]").value = coords.latitude.toFixed(6);
+        document.querySelector("[name=longitude]").value = coords.longitude.toFixed(6);
+      },
+      () => {
+        failed.textContent = failed.dataset.text;
+        failed.hidden = false;
+      },
+      { timeout: 10_000 },
+    );
+  });
+}

@@ -1,0 +1,27 @@
+"""Fixtures of the accounts tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import Settings
+
+from accounts.sms import MemorySender
+
+
+@pytest.fixture
+def phones(settings: Settings) -> Iterator[type[MemorySender]]:
+    """Everybody's phones: what was sent stands in `phones.sent`."""
+    settings.WAIMAI_SMS_SENDER = "accounts.sms.MemorySender"
+    MemorySender.reset()
+    yield MemorySender
+    MemorySender.reset()
+
+
+@pytest.fixture
+def no_cache(settings: Settings) -> None:
+    """A Redis that nobody listens for."""
+    down = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "unix:///nonexistent/redis.sock"}
+    settings.CACHES = {"default": settings.CACHES["default"], "down": down}
+    settings.RATELIMIT_USE_CACHE = "down"

@@ -1,0 +1,216 @@
+"""Token pairs: issue, rotate, revoke; what ends them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import jwt
+import pytest
+import time_machine
+from django.conf import settings as django_settings
+from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+
+from accounts import services
+from accounts.errors import InvalidToken
+from accounts.models import SmsCode, User
+from tests.accounts.factories import MEI, PASSWORD, SERVER, Api, customer, read
+from tests.accounts.threads import at_once
+
+pytestmark = pytest.mark.data
+
+
+def claims(token: str) -> dict[str, object]:
+    return jwt.decode(token, django_settings.SECRET_KEY, algorithms=["HS256"])
+
+
+def is_let_in(access: str) -> bool:
+    return Api().get("me/", Authorization=f"Bearer {access}").status_code == 200
+
+
+def test_a_pair_lives_half_an_hour_and_fourteen_days() -> None:
+    pair = services.issue_tokens(customer())
+    lives = []
+    for token in (pair.access, pair.refresh):
+        found = claims(token)
+        lives.append(int(str(found["exp"])) - int(str(found["iat"])))
+    assert lives == [30 * 60, 14 * 24 * 3600]
+
+
+def test_a_login_is_noted() -> None:
+    mei = customer()
+    services.issue_tokens(mei)
+    mei.refresh_from_db()
+    assert mei.last_login is not None
+
+
+def test_rotation_gives_a_pair_that_works() -> None:
+    mei = customer()
+    pair = services.rotate(services.issue_tokens(mei).refresh)
+    assert is_let_in(pair.access)
+    assert is_let_in(services.rotate(pair.refresh).access)
+
+
+def test_a_refresh_token_works_once() -> None:
+    first = services.issue_tokens(customer())
+    services.rotate(first.refresh)
+    with pytest.raises(InvalidToken):
+        services.rotate(first.refresh)
+
+
+def test_a_late_second_use_does_not_end_the_new_pair() -> None:
+    first = services.issue_tokens(customer())
+    second = services.rotate(first.refresh)
+    with pytest.raises(InvalidToken):
+        services.rotate(first.refresh)
+    assert is_let_in(services.rotate(second.refresh).access)
+
+
+def test_of_two_refreshes_at_once_exactly_one_wins() -> None:
+    mei = customer()
+    for _ in range(5):
+        pair = services.issue_tokens(mei)
+        answers, refusals = at_once(2, lambda _n, token=pair.refresh: services.rotate(token))  # type: ignore[misc]
+        assert (len(answers), [type(error) for error in refusals]) == (1, [InvalidToken])
+
+
+def test_of_sixteen_refreshes_at_once_exactly_one_wins() -> None:
+    pair = services.issue_tokens(customer())
+    answers, refusals = at_once(16, lambda _n: services.rotate(pair.refresh))
+    assert (len(answers), len(refusals)) == (1, 15)
+    assert BlacklistedToken.objects.count() == 1
+    assert OutstandingToken.objects.count() == 2  # Nothing was issued for the losers.
+
+
+def test_refresh_and_logout_at_once_never_both_keep_the_token() -> None:
+    pair = services.issue_tokens(customer())
+    at_once(2, lambda n: services.revoke(pair.refresh) if n else services.rotate(pair.refresh))
+    with pytest.raises(InvalidToken):
+        services.rotate(pair.refresh)
+
+
+def test_logout_ends_the_refresh_token() -> None:
+    pair = services.issue_tokens(customer())
+    services.revoke(pair.refresh)
+    with pytest.raises(InvalidToken):
+        services.rotate(pair.refresh)
+
+
+def test_logout_twice_is_harmless() -> None:
+    pair = services.issue_tokens(customer())
+    services.revoke(pair.refresh)
+    services.revoke(pair.refresh)
+    assert BlacklistedToken.objects.count() == 1
+
+
+def test_logout_of_one_device_leaves_the_other() -> None:
+    mei = customer()
+    phone, tablet = services.issue_tokens(mei), services.issue_tokens(mei)
+    services.revoke(phone.refresh)
+    assert is_let_in(services.rotate(tablet.refresh).access)
+
+
+def test_an_access_token_refreshes_nothing() -> None:
+    pair = services.issue_tokens(customer())
+    with pytest.raises(InvalidToken):
+        services.rotate(pair.access)
+
+
+def test_a_refresh_token_opens_no_door() -> None:
+    assert not is_let_in(services.issue_tokens(customer()).refresh)
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."])
+def test_nonsense_is_refused(token: str) -> None:
+    with pytest.raises(InvalidToken):
+        services.rotate(token)
+    with pytest.raises(InvalidToken):
+        services.revoke(token)
+
+
+def test_a_token_signed_by_somebody_else_is_refused() -> None:
+    forged = jwt.encode(claims(services.issue_tokens(customer()).refresh), "x" * 50, algorithm="HS256")
+    with pytest.raises(InvalidToken):
+        services.rotate(forged)
+
+
+def test_a_token_we_signed_but_never_issued_is_refused() -> None:
+    never = claims(services.issue_tokens(customer()).refresh) | {"jti": "0" * 32}
+    with pytest.raises(InvalidToken):
+        services.rotate(jwt.encode(never, django_settings.SECRET_KEY, algorithm="HS256"))
+
+
+def test_after_half_an_hour_access_ends_and_refresh_goes_on() -> None:
+    pair = services.issue_tokens(customer())
+    with time_machine.travel(timezone.now() + timedelta(minutes=31)):
+        assert not is_let_in(pair.access)
+        assert is_let_in(services.rotate(pair.refresh).access)
+
+
+def test_after_fourteen_days_refresh_ends() -> None:
+    pair = services.issue_tokens(customer())
+    with time_machine.travel(timezone.now() + timedelta(days=14, seconds=1)), pytest.raises(InvalidToken):
+        services.rotate(pair.refresh)
+
+
+def test_a_disabled_user_is_out_at_once() -> None:
+    mei = customer()
+    pair = services.issue_tokens(mei)
+    assert services.set_active(user_ids=[mei.pk], active=False) == 1
+    assert not is_let_in(pair.access)
+    with pytest.raises(InvalidToken):
+        services.rotate(pair.refresh)
+
+
+def test_a_changed_password_ends_every_token_made_before() -> None:
+    mei = customer()
+    pair = services.issue_tokens(mei)
+    services.set_password(user_id=mei.pk, new_password="eight-treasures-4", current_password=PASSWORD, address=SERVER)
+    assert not is_let_in(pair.access)
+    with pytest.raises(InvalidToken):
+        services.rotate(pair.refresh)
+
+
+def test_tokens_made_after_the_change_work() -> None:
+    mei = customer()
+    changed = services.set_password(
+        user_id=mei.pk, new_password="eight-treasures-4", current_password=PASSWORD, address=SERVER
+    )
+    assert is_let_in(services.rotate(services.issue_tokens(changed).refresh).access)
+
+
+def test_a_user_who_is_gone_refreshes_nothing() -> None:
+    mei = customer()
+    pair = services.issue_tokens(mei)
+    User.objects.all().delete()
+    with pytest.raises(InvalidToken):
+        services.rotate(pair.refresh)
+
+
+def test_what_has_expired_is_purged_and_nothing_else() -> None:
+    mei = customer()
+    old, young = services.issue_tokens(mei), services.issue_tokens(mei)
+    services.rotate(old.refresh)
+    past = timezone.now() - timedelta(hours=2)
+    OutstandingToken.objects.filter(jti=claims(old.refresh)["jti"]).update(expires_at=past)
+    SmsCode.objects.create(phone=MEI, code_hash="x", sent_at=past, expires_at=past)
+    assert services.purge_expired() == 2
+    assert services.purge_expired() == 0
+    assert (BlacklistedToken.objects.count(), OutstandingToken.objects.count(), SmsCode.objects.count()) == (0, 2, 0)
+    assert is_let_in(services.rotate(young.refresh).access)
+
+
+def test_a_purge_takes_no_more_than_a_batch() -> None:
+    mei = customer()
+    for _ in range(3):
+        services.issue_tokens(mei)
+    OutstandingToken.objects.update(expires_at=timezone.now() - timedelta(hours=2))
+    assert [services.purge_expired(batch=2) for _ in range(3)] == [2, 1, 0]
+
+
+def test_the_api_rotates_once() -> None:
+    pair = services.issue_tokens(customer())
+    first = Api().post("auth/refresh/", {"refresh": pair.refresh})
+    second = Api().post("auth/refresh/", {"refresh": pair.refresh})
+    assert (first.status_code, sorted(read(first))) == (200, ["access", "refresh"])
+    assert (second.status_code, read(second)["code"]) == (401, "invalid_token")

@@ -1,0 +1,3 @@
+"""What happens when a part fails, or is another one."""
+
+from __future__ import annotations

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from payments import services
+from payments.models import Payment, ProviderTransaction, Refund
+from payments.services import OrderBooks, audit
+from payments.services.refunding import SEND
+from tests.payments.factories import (
+    MEI,
+    PRICE,
+    ask_refund,
+    captured,
+    expire,
+    fire,
+    new_order,
+    pending,
+    receive,
+    refund_row,
+    row,
+)
+from waimai.infra import sharding
+
+pytestmark = pytest.mark.data
+SHARD = sharding.shard_of_user
+
+
+def problems() -> list[str]:
+    return services.payment_problems(SHARD(MEI))
+
+
+def book(order_id: int) -> OrderBooks | None:
+    return next((book for book in services.books(SHARD(MEI)) if book.order_id == order_id), None)
+
+
+def test_an_unpaid_order_has_no_books() -> None:
+    assert book(pending().order_id) is None
+
+
+def test_the_books_of_a_paid_order() -> None:
+    payment = captured()
+    assert book(payment.order_id) == OrderBooks(
+        order_id=payment.order_id,
+        captured=PRICE,
+        refund_requested=Decimal("0.00"),
+        refunded=Decimal("0.00"),
+        captured_payments=1,
+        closing_refunds=0,
+    )
+
+
+def test_the_books_of_an_order_paid_twice_and_half_refunded() -> None:
+    order_id = new_order()
+    first, second = pending(order_id), pending(order_id, key="2")
+    receive(first.id)
+    receive(second.id)
+    ask_refund(row(first.id), Decimal("6.10"), purpose="swap")
+    fire(SEND, ask_refund(row(second.id)) or 0)
+    assert book(order_id) == OrderBooks(
+        order_id=order_id,
+        captured=Decimal("112.00"),
+        refund_requested=Decimal("62.10"),
+        refunded=PRICE,
+        captured_payments=2,
+        closing_refunds=1,
+    )
+
+
+def test_the_books_are_read_in_batches_and_miss_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "BATCH", 2)
+    orders = [captured(key=str(number)).order_id for number in range(5)]
+    assert [book.order_id for book in services.books(SHARD(MEI))] == orders
+
+
+def test_sums_are_exact_to_the_fen() -> None:
+    payment = captured(amount=Decimal("0.30"))
+    for ref in ("1", "2", "3"):
+        ask_refund(payment, Decimal("0.10"), ref=ref)
+    assert problems() == []
+    found = book(payment.order_id)
+    assert found is not None
+    assert str(found.refund_requested) == "0.30"
+
+
+def test_ordinary_business_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "BATCH", 2)
+    pending()
+    receive(pending(key="2").id, "failure")
+    for number in range(5):
+        payment = captured(key=f"k{number}")
+        ask_refund(payment, Decimal("6.00"), purpose="swap")
+        fire(SEND, ask_refund(payment) or 0)
+    assert problems() == []
+
+
+def test_refunds_beyond_the_capture_are_a_problem() -> None:
+    payment = captured()
+    refund_id = ask_refund(payment)
+    Refund.objects.by_id(refund_id).update(amount=Decimal("56.01"))
+    assert problems() == [
+        f"payment {payment.id}: refunds of 56.01 exceed the 56.00 captured",
+        f"payment {payment.id}: 1 closing refunds for 56.01 of 56.00",
+    ]
+
+
+def test_two_closing_refunds_are_a_problem() -> None:
+    payment = captured()
+    part = ask_refund(payment, Decimal("6.00"), purpose="swap")
+    ask_refund(payment)
+    Refund.objects.by_id(part).update(closing=True)
+    assert problems() == [f"payment {payment.id}: 2 closing refunds for 56.00 of 56.00"]
+
+
+def test_a_refund_of_an_uncaptured_payment_is_a_problem() -> None:
+    payment = captured()
+    ask_refund(payment)
+    Payment.objects.by_id(payment.id).update(status="failed")
+    assert f"payment {payment.id}: refunds of 56.00 exceed the 0.00 captured" in problems()
+
+
+def test_a_capture_without_a_transaction_is_a_problem() -> None:
+    payment = captured()
+    ProviderTransaction.objects.on(SHARD(MEI)).all().delete()
+    assert problems() == [f"payment {payment.id}: captured without a provider's transaction of its own"]
+
+
+def test_a_payment_open_long_after_its_time_is_a_problem() -> None:
+    payment = pending()
+    expire(payment.id)
+    assert problems() == []  # Its timer will see to it.
+    Payment.objects.by_id(payment.id).update(expires_at=payment.created_at - timedelta(minutes=11))
+    assert problems() == [f"payment {payment.id}: pending long after it expired"]
+
+
+def test_a_refund_that_waits_too_long_is_a_problem() -> None:
+    refund_id = ask_refund(captured()) or 0
+    long_ago = refund_row(refund_id).created_at - timedelta(minutes=31)
+    Refund.objects.by_id(refund_id).update(created_at=long_ago, attempts=9)
+    assert problems() == [f"refund {refund_id}: pending after 9 tries"]

@@ -1,0 +1,3 @@
+"""What the tests stand on: databases, the Valkey child, a web server, threads."""
+
+from __future__ import annotations

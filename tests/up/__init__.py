@@ -1,0 +1,3 @@
+"""bin/up and its supervisor."""
+
+from __future__ import annotations

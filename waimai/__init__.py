@@ -1,0 +1,1 @@
+"""waimai: takeaway ordering. This package composes the apps: settings, routes, processes, commands."""

@@ -1,0 +1,52 @@
+"""The one web application of the embedded default: it serves long-lived connections, and hands all else to Django.
+
+Django answers through its WSGI application in a bounded pool of threads: several times cheaper than its own ASGI
+handler, which hops between threads for every synchronous view and middleware.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+
+from waimai.wsgi import application as wsgi_application  # isort: skip - sets Django up for the imports below
+
+from orders.desk.live import board_events
+from orders.live import order_events
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+# Called with the named groups of its pattern as keywords.
+LiveHandler = Callable[..., Awaitable[None]]
+
+WEB_THREADS = int(os.environ.get("WAIMAI_WEB_THREADS", "16"))
+# Paths served by a coroutine, tried in order with `fullmatch` before Django sees the request.
+LIVE_ROUTES: list[tuple[re.Pattern[str], LiveHandler]] = [
+    (re.compile(r"/api/v1/orders/(?P<order_id>[0-9]{1,16})/events/"), order_events),
+    (re.compile(r"/api/v1/staff/events/"), board_events),
+]
+
+# What the stubs call an HttpResponse is the iterable of bytes that WSGI asks for.
+django_pages: Any = WSGIMiddleware(cast(Any, wsgi_application), workers=WEB_THREADS)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one connection."""
+    if scope["type"] == "http":
+        for pattern, handler in LIVE_ROUTES:
+            if found := pattern.fullmatch(scope["path"]):
+                await handler(scope, receive, send, **found.groupdict())
+                return
+        scope["headers"] = _without_underscores(scope["headers"])
+    await django_pages(scope, receive, send)
+
+
+def _without_underscores(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """WSGI can't tell `X_Forwarded_For` from `X-Forwarded-For`: only the spelling that proxies check may pass."""
+    return [(name, value) for name, value in headers if b"_" not in name]

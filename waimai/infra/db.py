@@ -1,0 +1,65 @@
+"""Transactions that are tried again, and inserts that say whether they went in."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from django.db import OperationalError, connections, models, transaction
+
+from waimai.infra.errors import ServiceUnavailable
+
+T = TypeVar("T")
+# Deadlock, lock wait timeout, record changed since last read: MySQL's and MariaDB's ways to say "once more".
+RETRIED_MYSQL_CODES = frozenset({1213, 1205, 1020})
+LONGEST_PAUSE_SECONDS = 0.1
+
+
+def run_atomic(using: str, body: Callable[[], T], *, tries: int = 3) -> T:
+    """Run `body` in one transaction on `using`, again (at most `tries` times) when the database asks for it.
+
+    `body` must be safe to run again. Inside an open transaction on `using` it simply runs: only the outermost level
+    can be repeated, as MySQL has rolled back more than the inner one. Raises ServiceUnavailable when all tries failed.
+    """
+    if connections[using].in_atomic_block:
+        return body()
+    for attempt in range(tries):
+        try:
+            with transaction.atomic(using=using):
+                return body()
+        except OperationalError as error:
+            if not _is_worth_another_try(error):
+                raise
+            if attempt + 1 == tries:
+                raise ServiceUnavailable from error
+            time.sleep(random.uniform(0.01, LONGEST_PAUSE_SECONDS))  # noqa: S311 - a pause, not a secret
+    raise ServiceUnavailable
+
+
+def _is_worth_another_try(error: OperationalError) -> bool:
+    code = error.args[0] if error.args else None
+    return code in RETRIED_MYSQL_CODES or "database is locked" in str(error)
+
+
+def insert_ignore(model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, using: str) -> int:
+    """Insert rows, passing over those whose unique key is taken; returns how many went in.
+
+    `rows` map field names to values and all name the same fields. Django's `bulk_create(ignore_conflicts=True)` gives
+    no count, and under `CLIENT.FOUND_ROWS` MySQL's `ON DUPLICATE KEY` can't tell an insert from a no-op. Only for
+    models of numbers, short strings and times: IGNORE would also swallow a truncation.
+    """
+    if not rows:
+        return 0
+    connection = connections[using]
+    fields = [model._meta.get_field(name) for name in rows[0]]
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in fields)  # type: ignore[union-attr]
+    verb = "INSERT IGNORE" if connection.vendor == "mysql" else "INSERT OR IGNORE"
+    places = "(" + ", ".join(["%s"] * len(fields)) + ")"
+    values = [field.get_db_prep_save(row[field.name], connection) for row in rows for field in fields]  # type: ignore[union-attr]
+    sql = f"{verb} INTO {quote(model._meta.db_table)} ({columns}) VALUES {', '.join([places] * len(rows))}"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return int(cursor.rowcount)

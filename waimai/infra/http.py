@@ -1,0 +1,166 @@
+"""What every HTTP door shares: request ids, the caller's address, and errors as pages or problem documents."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.encoding import force_str
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.csrf import csrf_exempt
+
+from waimai.infra.errors import DomainError, NotFound, PermissionRefused, ServiceUnavailable
+
+logger = logging.getLogger(__name__)
+current_request_id: ContextVar[str] = ContextVar("request_id", default="-")
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+GetResponse = Callable[[HttpRequest], HttpResponse]
+API_PREFIX = "/api/"
+
+
+class RequestIdFilter(logging.Filter):
+    """Puts the request's id on every log record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always lets the record through."""
+        record.request_id = current_request_id.get()
+        return True
+
+
+def request_id_for(sent: str) -> str:
+    """The id under which a request is answered and logged: the caller's, if it is sane, else a new one."""
+    return sent if SANE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+class RequestIdMiddleware:
+    """Every answer carries `X-Request-ID`: the caller's, if it sent a sane one, else a new one."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        request_id = request_id_for(request.headers.get("X-Request-ID", ""))
+        token = current_request_id.set(request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            current_request_id.reset(token)
+        response["X-Request-ID"] = request_id
+        return response
+
+
+class DomainErrorMiddleware:
+    """Shows a refusal that a view let through: a problem document on the API, a page elsewhere."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Nothing to do on the way through."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """The answer for a domain error or a database that is down; None leaves the rest to Django."""
+        domain_error = as_domain_error(error)
+        return None if domain_error is None else error_response(request, domain_error)
+
+
+def as_domain_error(error: Exception) -> DomainError | None:
+    """The refusal that an exception stands for, or None when it is a mistake in the program."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("database unavailable: %r", error)
+        return ServiceUnavailable()
+    return None
+
+
+def problem(error: DomainError) -> dict[str, Any]:
+    """The problem document (RFC 9457) of a refusal."""
+    document: dict[str, Any] = {
+        "type": f"urn:waimai:problem:{error.code}",
+        "title": force_str(error.title),
+        "status": error.status,
+        "detail": force_str(error.detail),
+        "code": error.code,
+    }
+    if error.errors is not None:
+        document["errors"] = error.errors
+    # What a refusal adds never hides the members that every problem has.
+    return error.extra | document
+
+
+def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """A refusal in the form that the door speaks."""
+    response: HttpResponse
+    if request.path.startswith(API_PREFIX):
+        response = JsonResponse(problem(error), status=error.status, content_type="application/problem+json")
+    else:
+        response = render(request, "error.html", {"error": error}, status=error.status)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404 in our form."""
+    return error_response(request, NotFound(_("没有这个地址")))
+
+
+@csrf_exempt
+def no_such_call(request: HttpRequest, path: str = "") -> HttpResponse:
+    """What isn't there below /api/v1/, a forgotten slash included: a redirect would turn a POST into a GET."""
+    return error_response(request, NotFound(_("没有这个地址")))
+
+
+class InternalError(DomainError):
+    """A mistake in the program; the log has it under the request's id."""
+
+    code, status, title = "internal_error", 500, gettext_lazy("出错了")
+
+
+def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's refusal of a form that doesn't come from a fresh page of ours, in our form."""
+    return error_response(request, PermissionRefused(_("页面已过期，请返回并刷新后再试")))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's 500 in our form."""
+    return error_response(request, InternalError(_("出错了，我们已记录下来")))
+
+
+def client_address(request: HttpRequest) -> str:
+    """The caller's address: the rightmost hop of `X-Forwarded-For` that is not one of our own proxies.
+
+    The header is looked at only when the connection itself comes from a proxy in `WAIMAI_TRUSTED_PROXIES`.
+    An IPv6 caller is known by its /64, as that is what one subscriber gets.
+    """
+    address = request.META.get("REMOTE_ADDR", "")
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    while address in settings.WAIMAI_TRUSTED_PROXIES and hops:
+        address = hops.pop()
+    return _by_subscriber(address)
+
+
+def _by_subscriber(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        # An IPv4 caller on a socket that takes both; their /64 would be all the world.
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network(f"{parsed}/64", strict=False))

@@ -1,0 +1,184 @@
+"""Server-Sent Events over plain ASGI (WHATWG HTML, section 9.2): what was missed, then what comes, from the database.
+
+A stream asks its feed once a second, in a small pool of threads. The database is the truth, so a stream that was cut
+off, or another process, goes on from `Last-Event-ID` and misses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qs
+
+from django.db import close_old_connections
+
+from waimai.infra.errors import DomainError, ServiceUnavailable
+from waimai.infra.http import as_domain_error, problem, request_id_for
+
+ASK_EVERY_SECONDS = 1.0
+# Proxies cut what is silent for a minute.
+HEARTBEAT_AFTER_SECONDS = 15.0
+MOST_STREAMS = 200
+# A stream then ends and its client comes again, with whatever rights it has by then.
+LONGEST_SECONDS = 300.0
+# What may be taken for a number in a `Last-Event-ID`.
+NUMBER = re.compile(r"[0-9]{1,18}")
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+T = TypeVar("T")
+_readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
+_open_streams = 0
+
+
+@dataclass(frozen=True)
+class News:
+    """One event of a stream; `id` is what the client sends back to go on after it."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
+class Feed(Protocol):
+    """Where a stream reads. Blocking; each call returns what came since the one before."""
+
+    def read(self) -> Sequence[News]:
+        """What came since the last call."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The request behind a stream: headers in lower case, the first value of each query parameter."""
+
+    headers: dict[str, str]
+    query: dict[str, str]
+
+    @property
+    def last_event_id(self) -> str:
+        """Where the client wants to go on; empty at its first connection."""
+        return self.headers.get("last-event-id") or self.query.get("last_event_id", "")
+
+
+async def serve(scope: Scope, receive: Receive, send: Send, open_feed: Callable[[Call], Feed]) -> None:
+    """Answer one request with a stream. `open_feed` may refuse with a DomainError, which becomes a problem document."""
+    global _open_streams
+    call = _call(scope)
+    send = _signed(send, request_id_for(call.headers.get("x-request-id", "")))
+    if scope["method"] != "GET":
+        await _refuse(send, _NotAllowed())
+        return
+    if _open_streams >= MOST_STREAMS:
+        await _refuse(send, ServiceUnavailable(retry_after=5))
+        return
+    _open_streams += 1
+    try:
+        await _serve(receive, send, open_feed, call)
+    finally:
+        _open_streams -= 1
+
+
+async def _serve(receive: Receive, send: Send, open_feed: Callable[[Call], Feed], call: Call) -> None:
+    try:
+        feed = await _in_thread(lambda: open_feed(call))
+    except Exception as error:
+        refusal = as_domain_error(error)
+        if refusal is None:
+            raise
+        await _refuse(send, refusal)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": _headers("text/event-stream")})
+    gone = asyncio.create_task(_until_gone(receive))
+    try:
+        await _tell(send, feed, gone)
+    finally:
+        gone.cancel()
+
+
+async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None]) -> None:
+    clock = asyncio.get_running_loop().time
+    await _write(send, b"retry: 2000\n\n")
+    last_written = clock()
+    ends_at = clock() + LONGEST_SECONDS
+    while not gone.done() and clock() < ends_at:
+        news = await _in_thread(feed.read)
+        if news:
+            await _write(send, b"".join(_encode(one) for one in news))
+            last_written = clock()
+        elif clock() - last_written >= HEARTBEAT_AFTER_SECONDS:
+            await _write(send, b": still here\n\n")
+            last_written = clock()
+        await asyncio.wait([gone], timeout=ASK_EVERY_SECONDS)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _signed(send: Send, request_id: str) -> Send:
+    """`send`, with `X-Request-ID` on the answer."""
+
+    async def sign(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"].append((b"x-request-id", request_id.encode()))
+        await send(message)
+
+    return sign
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _in_thread(body: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_readers, _with_fresh_connections, body)
+
+
+def _with_fresh_connections(body: Callable[[], T]) -> T:
+    close_old_connections()
+    return body()
+
+
+async def _write(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def _encode(news: News) -> bytes:
+    data = json.dumps(news.data, ensure_ascii=False, separators=(",", ":"))
+    return f"id: {news.id}\nevent: {news.kind}\ndata: {data}\n\n".encode()
+
+
+async def _refuse(send: Send, error: DomainError) -> None:
+    body = json.dumps(problem(error), ensure_ascii=False).encode()
+    headers = _headers("application/problem+json")
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="api"'))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(content_type: str) -> list[tuple[bytes, bytes]]:
+    # The last one tells nginx not to hold the stream back.
+    return [
+        (b"content-type", content_type.encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    ]
+
+
+def _call(scope: Scope) -> Call:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+    return Call(headers, query)
+
+
+class _NotAllowed(DomainError):
+    """A stream is only read."""
+
+    code, status, title = "method_not_allowed", 405, "GET only"

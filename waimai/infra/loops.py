@@ -1,0 +1,80 @@
+"""The loops that need no broker: they sweep timers and relay the outbox, a thread for each database and purpose."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
+
+from django.db import close_old_connections, connections
+
+from waimai.infra import housekeeping, outbox, timers
+from waimai.infra.sharding import databases, shards
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 0.25
+RELAY_SECONDS = 0.1
+# After a failure (a database that is down) wait longer, so that the log isn't flooded.
+AFTER_FAILURE_SECONDS = 2.0
+
+
+class Round(NamedTuple):
+    """Something to do again and again, every so many seconds."""
+
+    name: str
+    seconds: float
+    body: Callable[[], object]
+
+
+_added: list[tuple[str, float, Callable[[str], object]]] = []
+
+
+def add(name: str, body: Callable[[str], object], *, seconds: float) -> None:
+    """Have `body(alias)` called for every shard, every so many seconds, beside the timers."""
+    _added.append((name, seconds, body))
+
+
+def timer_rounds() -> list[Round]:
+    """Both lanes of the timer sweep, for every database: a slow neighbour holds up only its own lane."""
+    rounds = []
+    for alias in databases():
+        rounds.append(Round(f"timers {alias}", SWEEP_SECONDS, partial(timers.sweep, alias, lane="db")))
+        rounds.append(Round(f"calls {alias}", SWEEP_SECONDS, partial(timers.sweep, alias, lane="network")))
+    return rounds + [
+        Round(f"{name} {alias}", seconds, partial(body, alias)) for name, seconds, body in _added for alias in shards()
+    ]
+
+
+def relay_rounds() -> list[Round]:
+    """The outbox of every database."""
+    return [Round(f"relay {alias}", RELAY_SECONDS, partial(outbox.relay, alias)) for alias in databases()]
+
+
+def house_rounds() -> list[Round]:
+    """What is done now and then."""
+    return [Round("house", housekeeping.EVERY_SECONDS, housekeeping.keep_house)]
+
+
+def run_for_ever(rounds: Iterable[Round], stop: threading.Event) -> None:
+    """Run each round again and again in its thread until `stop` is set; a round under way is finished."""
+    threads = [threading.Thread(target=_loop, args=(each, stop), name=each.name) for each in rounds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _loop(each: Round, stop: threading.Event) -> None:
+    while not stop.is_set():
+        pause = each.seconds
+        try:
+            close_old_connections()
+            each.body()
+        except Exception:
+            logger.exception("%s: failed; again in %s s", each.name, AFTER_FAILURE_SECONDS)
+            pause = AFTER_FAILURE_SECONDS
+        stop.wait(pause)
+    connections.close_all()

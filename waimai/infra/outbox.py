@@ -1,0 +1,194 @@
+"""The transactional outbox: a change and its news are one commit; hearers run later, at least once.
+
+After Eventuate Tram and Debezium's outbox: the row is the message. A row is done only when its hearers have
+committed. Rows are claimed by state and due time, never by "id greater than", as ids commit out of order. A claim is
+a lease: `next_at` is pushed ahead, so that what a dead relay held comes back by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+from django.db import InterfaceError, OperationalError, connections
+from django.db.models import F
+
+from waimai.infra import ids
+from waimai.infra.clock import db_now
+from waimai.infra.db import run_atomic
+from waimai.infra.errors import ServiceUnavailable
+from waimai.infra.models import OutboxMessage
+
+logger = logging.getLogger(__name__)
+
+CLAIMED_AT_ONCE = 200
+CLAIM_SECONDS = 60
+TRIES_BEFORE_PARKING = 8
+LONGEST_BACKOFF_SECONDS = 300
+AFTER_TRANSIENT_SECONDS = 2
+KEPT_DONE_DAYS = 3
+# A database that is down or busy is nobody's poison: such a message is tried for ever.
+TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """News of one aggregate. Subclasses are frozen dataclasses of plain values and name their topic."""
+
+    topic: ClassVar[str]
+    key: int
+    version: int = 1
+
+
+E = TypeVar("E", bound=Event)
+Hearer = Callable[..., None]
+_classes: dict[str, type[Event]] = {}
+_hearers: dict[str, list[Hearer]] = defaultdict(list)
+_inside: dict[str, list[Hearer]] = defaultdict(list)
+
+
+def hear(*events: type[Event]) -> Callable[[Hearer], Hearer]:
+    """Register `handler(event, *, using)`, run by the relay after the commit, at least once: it must be repeatable."""
+    return _registering(_hearers, events)
+
+
+def hear_inside(*events: type[Event]) -> Callable[[Hearer], Hearer]:
+    """Register `handler(event, *, using)`, run inside the publisher's transaction on the publisher's database."""
+    return _registering(_inside, events)
+
+
+def _registering(table: dict[str, list[Hearer]], events: Iterable[type[Event]]) -> Callable[[Hearer], Hearer]:
+    def register(handler: Hearer) -> Hearer:
+        for event in events:
+            _classes[event.topic] = event
+            if handler not in table[event.topic]:
+                table[event.topic].append(handler)
+        return handler
+
+    return register
+
+
+def publish(event: Event, *, using: str) -> None:
+    """Tell an event in the open transaction on `using`: inside-hearers run now, a row waits for the others.
+
+    Raises RuntimeError outside a transaction, where the change and its news could part.
+    """
+    publish_many([event], using=using)
+
+
+def publish_many(events: Sequence[Event], *, using: str) -> None:
+    """`publish` for many events in one statement."""
+    if not connections[using].in_atomic_block:
+        raise RuntimeError("publish() belongs inside the transaction of the change it tells of")
+    for event in events:
+        for handler in _inside[event.topic]:
+            handler(event, using=using)
+    heard = [event for event in events if _hearers[event.topic]]
+    if heard:
+        now = db_now(using)
+        OutboxMessage.objects.on(using).bulk_create([_row(event, now) for event in heard])
+
+
+def _row(event: Event, now: Any) -> OutboxMessage:
+    return OutboxMessage(
+        bucket=ids.bucket_of(event.key),
+        topic=event.topic,
+        key=event.key,
+        version=event.version,
+        payload=msgspec.to_builtins(event),
+        next_at=now,
+        created_at=now,
+    )
+
+
+def relay(using: str, *, limit: int = CLAIMED_AT_ONCE) -> int:
+    """Claim up to `limit` due messages of a database and run their hearers; returns how many were claimed."""
+    if (
+        not OutboxMessage.objects.on(using)
+        .filter(state=OutboxMessage.State.PENDING, next_at__lte=db_now(using))
+        .exists()
+    ):
+        return 0
+    owner = secrets.token_hex(16)
+    claimed = run_atomic(using, lambda: _claim(using, owner, limit))
+    fresh = [message for message in claimed if message.attempts == 1]
+    _mark_done([message for message in fresh if _deliver(message, using)], owner, using)
+    # One that comes back may be what killed the process: nobody's fate hangs on it, and it has so many tries.
+    for message in claimed:
+        if message.attempts > TRIES_BEFORE_PARKING:
+            _postpone(message, using, TooManyTries(message.error or "the process died with it"))
+        elif message.attempts > 1 and _deliver(message, using):
+            _mark_done([message], owner, using)
+    return len(claimed)
+
+
+class TooManyTries(Exception):
+    """A message was tried as often as a message is tried, and never came to an end."""
+
+
+def _mark_done(messages: Sequence[OutboxMessage], owner: str, using: str) -> None:
+    mine = OutboxMessage.objects.on(using).filter(id__in=[message.id for message in messages], owner=owner)
+    run_atomic(using, lambda: mine.update(state=OutboxMessage.State.DONE, done_at=db_now(using), error=""))
+
+
+def _claim(using: str, owner: str, limit: int) -> list[OutboxMessage]:
+    now = db_now(using)
+    due = OutboxMessage.objects.on(using).filter(state=OutboxMessage.State.PENDING, next_at__lte=now)
+    if connections[using].features.has_select_for_update_skip_locked:
+        due = due.select_for_update(skip_locked=True)
+    messages = list(due.order_by("next_at", "id")[:limit])
+    for message in messages:
+        message.attempts += 1
+        message.owner = owner
+    claimed = OutboxMessage.objects.on(using).filter(id__in=[message.id for message in messages])
+    # Counted before the hearers run: a message that kills its process is parked in the end like any other poison.
+    claimed.update(owner=owner, attempts=F("attempts") + 1, next_at=now + timedelta(seconds=CLAIM_SECONDS))
+    return messages
+
+
+def _deliver(message: OutboxMessage, using: str) -> bool:
+    """Run the hearers of one message; False when it has to come back."""
+    try:
+        event = msgspec.convert(message.payload, _classes[message.topic])
+        for handler in _hearers[message.topic]:
+            handler(event, using=using)
+    except Exception as error:
+        logger.warning("outbox: %s of %s failed: %r", message.topic, message.key, error, exc_info=True)
+        _postpone(message, using, error)
+        return False
+    return True
+
+
+def _postpone(message: OutboxMessage, using: str, error: Exception) -> None:
+    """Try again later, or park what failed too often. A database that was down doesn't count as a try."""
+    mine = OutboxMessage.objects.on(using).filter(id=message.id, owner=message.owner)
+    facts: dict[str, Any] = {"error": repr(error)[:2000]}
+    if isinstance(error, TRANSIENT):
+        pause, facts["attempts"] = AFTER_TRANSIENT_SECONDS, message.attempts - 1
+    else:
+        pause = min(2 ** (min(message.attempts, 16) - 1), LONGEST_BACKOFF_SECONDS)
+        if message.attempts >= TRIES_BEFORE_PARKING:
+            facts["state"] = OutboxMessage.State.PARKED
+    later = db_now(using) + timedelta(seconds=pause)
+    run_atomic(using, lambda: mine.update(next_at=later, **facts))
+
+
+def revive(message_ids: Iterable[uuid.UUID], *, using: str) -> int:
+    """Give parked messages another round of tries; returns how many."""
+    parked = OutboxMessage.objects.on(using).filter(id__in=list(message_ids), state=OutboxMessage.State.PARKED)
+    return parked.update(state=OutboxMessage.State.PENDING, attempts=0, next_at=db_now(using), error="")
+
+
+def forget_done(using: str, *, limit: int = 1000) -> int:
+    """Delete messages done more than three days ago, `limit` at a time; returns how many."""
+    before = db_now(using) - timedelta(days=KEPT_DONE_DAYS)
+    old = OutboxMessage.objects.on(using).filter(state=OutboxMessage.State.DONE, next_at__lt=before)
+    found = list(old.values_list("id", flat=True)[:limit])
+    return OutboxMessage.objects.on(using).filter(id__in=found).delete()[0]

@@ -1,0 +1,132 @@
+"""The parts waimai runs on, from URLs: databases, Redis, broker, file storage. Imported by the settings: no models."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+LOCK_WAIT_SECONDS = 5
+# Linux allows 108 bytes for the path of a unix socket, and the last is a NUL.
+LONGEST_SOCKET_PATH = 100
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for one database URL (`sqlite:///file` or `mysql://user:password@host:port/name`).
+
+    Raises ImproperlyConfigured for any other engine: the SQL of the order core is tried on these two families only.
+    """
+    settings: dict[str, Any] = dict(environ.Env.db_url_config(url))
+    settings["ATOMIC_REQUESTS"] = False
+    if settings["ENGINE"] == "django.db.backends.sqlite3":
+        return settings | _sqlite_options()
+    if settings["ENGINE"] == "django.db.backends.mysql":
+        return settings | _mysql_options()
+    raise ImproperlyConfigured(f"Database URL {url.split('@')[-1]!r}: use sqlite:/// or mysql://")
+
+
+def _sqlite_options() -> dict[str, Any]:
+    # IMMEDIATE takes the write lock at BEGIN: by default two readers that turn writers fail at once with "locked".
+    pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+    return {"CONN_MAX_AGE": 60, "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": pragmas}}
+
+
+def _mysql_options() -> dict[str, Any]:
+    session = (
+        f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}, "
+        "sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'"
+    )
+    return {
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "charset": "utf8mb4",
+            "isolation_level": "read committed",
+            "init_command": session,
+            "connect_timeout": 2,
+            "read_timeout": 20,
+            "write_timeout": 20,
+        },
+    }
+
+
+def embedded_socket(data_dir: Path) -> Path:
+    """The unix socket of the embedded Valkey: beside the data, or in the temporary folder if that path is too long."""
+    beside = data_dir / "valkey.sock"
+    if len(str(beside).encode()) <= LONGEST_SOCKET_PATH:
+        return beside
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"waimai-{digest}.sock"
+
+
+def embedded_redis_url(data_dir: Path) -> str:
+    """The URL under which cache clients reach the embedded Valkey."""
+    return f"unix://{embedded_socket(data_dir)}?db=0"
+
+
+def broker_url(redis_url: str) -> str:
+    """The Celery broker URL for a Redis URL; kombu spells unix sockets in a way of its own."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    path, _, query = redis_url.removeprefix("unix://").partition("?")
+    return f"redis+socket://{path}?virtual_host={query.removeprefix('db=') or '0'}"
+
+
+def development_secret(data_dir: Path, *, debug: bool) -> str:
+    """A secret made once and kept in the data folder; production must name its own.
+
+    Raises ImproperlyConfigured outside development.
+    """
+    if not debug:
+        raise ImproperlyConfigured("WAIMAI_SECRET_KEY must be set when WAIMAI_DEBUG is off")
+    path = data_dir / "secret_key"
+    if not path.exists():
+        # Written aside and linked into place: of several processes starting at once, one file wins, whole.
+        draft = data_dir / f"secret_key.{secrets.token_hex(4)}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+    return path.read_text()
+
+
+def demo_wanted(env: environ.Env) -> bool:
+    """Whether demo data may be made: its passwords are well known, so by default in development only."""
+    return bool(env.bool("WAIMAI_DEMO", default=env.bool("WAIMAI_DEBUG", default=True)))
+
+
+def storage(env: environ.Env) -> dict[str, Any]:
+    """Where uploads go: the local folder, or any S3-compatible store when `WAIMAI_STORAGE_BUCKET` names a bucket."""
+    bucket = env.str("WAIMAI_STORAGE_BUCKET", default="")
+    if not bucket:
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": bucket,
+            "endpoint_url": env.str("WAIMAI_STORAGE_ENDPOINT", default=None),
+            "region_name": env.str("WAIMAI_STORAGE_REGION", default=None),
+            "access_key": env.str("WAIMAI_STORAGE_ACCESS_KEY", default=None),
+            "secret_key": env.str("WAIMAI_STORAGE_SECRET_KEY", default=None),
+            "custom_domain": env.str("WAIMAI_STORAGE_DOMAIN", default=None),
+            # Aliyun OSS speaks the virtual-hosted style only; MinIO and others may want "path".
+            "addressing_style": env.str("WAIMAI_STORAGE_ADDRESSING", default="virtual"),
+            "querystring_auth": False,
+            "file_overwrite": False,
+        },
+    }
+
+
+def picture_origins(env: environ.Env) -> list[str]:
+    """Origins that pictures may come from, for the content security policy."""
+    if domain := env.str("WAIMAI_STORAGE_DOMAIN", default=""):
+        return [f"https://{domain}"]
+    endpoint = env.str("WAIMAI_STORAGE_ENDPOINT", default="")
+    return [endpoint] if endpoint else []

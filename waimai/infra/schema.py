@@ -1,0 +1,68 @@
+"""The OpenAPI document's common parts: problem answers with their codes, and the idempotency key."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema as SpectacularSchema
+from drf_spectacular.utils import Direction, OpenApiParameter, inline_serializer
+from rest_framework import serializers
+
+from waimai.infra.api import CODES
+from waimai.infra.errors import DomainError
+
+Problem = inline_serializer(
+    "Problem",
+    {
+        "type": serializers.CharField(),
+        "title": serializers.CharField(),
+        "status": serializers.IntegerField(),
+        "detail": serializers.CharField(),
+        "code": serializers.CharField(),
+        "errors": serializers.DictField(required=False, help_text="Field errors"),
+    },
+)
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="1–64 visible ASCII characters. The same key with the same body replays the first answer.",
+)
+OPTIONAL_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, required=False, description=IDEMPOTENCY_KEY.description
+)
+
+
+class AutoSchema(SpectacularSchema):
+    """Adds the problem document to every operation."""
+
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
+        """The view's own answers, however they were declared, and `default`: a problem."""
+        bodies: dict[str, Any] = dict(super()._get_response_bodies(direction))
+        media_types = ["application/problem+json"]
+        answer = self._get_response_for_code(Problem, "default", media_types, direction)  # type: ignore[no-untyped-call]
+        return bodies | {"default": answer | {"description": "Refused; `code` says why"}}
+
+
+def list_codes(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Name every code that a problem can carry in the document. A hook of drf-spectacular."""
+    lines = [f"- `{code}` ({status}): {meaning}" for code, (status, meaning) in sorted(known_codes().items())]
+    code = result["components"]["schemas"]["Problem"]["properties"]["code"]
+    code["description"] = "Stable. One of:\n" + "\n".join(lines)
+    return result
+
+
+def known_codes() -> dict[str, tuple[int, str]]:
+    """Every stable code with its status and meaning: DRF's own, and those of every kind of refusal."""
+    found = {code: (kind.status_code, str(kind.default_detail)) for kind, code in CODES.items()}
+    waiting: list[type[DomainError]] = [DomainError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        # A special case of a refusal shares its code: the general one explains it.
+        if kind.code not in found or "code" in vars(kind):
+            found[kind.code] = (kind.status, (inspect.getdoc(kind) or "").splitlines()[0])
+    found.pop(DomainError.code)
+    return found

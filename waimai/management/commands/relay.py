@@ -1,0 +1,28 @@
+"""`manage.py relay`: run the hearers of what was published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from waimai.infra.loops import relay_rounds
+from waimai.management.commands._loop import run_until_told
+
+
+class Command(BaseCommand):
+    """Relays the outbox of every database once, or with --loop every 100 ms; needs no broker."""
+
+    help = "Run the hearers of every outbox message that is due, on every database."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One option."""
+        parser.add_argument("--loop", action="store_true", help="go on until SIGTERM")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Relay once or for ever."""
+        if options["loop"]:
+            return run_until_told(relay_rounds())
+        for name, _, relay in relay_rounds():
+            self.stdout.write(f"{name}: {relay()}")
+        return None

@@ -1,0 +1,28 @@
+"""`manage.py timers`: fire what is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from waimai.infra.loops import timer_rounds
+from waimai.management.commands._loop import run_until_told
+
+
+class Command(BaseCommand):
+    """Sweeps the timers of every database once, or with --loop every 250 ms; needs no broker."""
+
+    help = "Fire every timer that is due, on every database."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One option."""
+        parser.add_argument("--loop", action="store_true", help="go on until SIGTERM")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Sweep once or for ever."""
+        if options["loop"]:
+            return run_until_told(timer_rounds())
+        for name, _, sweep in timer_rounds():
+            self.stdout.write(f"{name}: {sweep()}")
+        return None

@@ -1,0 +1,285 @@
+"""Settings from the environment (12-factor); every one has a working default.
+
+With nothing set, waimai runs on embedded parts: SQLite files and a Valkey socket under `WAIMAI_DATA_DIR`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+import environ
+
+from waimai.infra import parts
+
+# Lets code say `ModelAdmin[Shop]` at run time, as the type checker wants it said.
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+DATA_DIR = Path(env.str("WAIMAI_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+# Development by default, so that two commands are enough; production says WAIMAI_DEBUG=0 and then must name its secret.
+DEBUG = env.bool("WAIMAI_DEBUG", default=True)
+SECRET_KEY = env.str("WAIMAI_SECRET_KEY", default="") or parts.development_secret(DATA_DIR, debug=DEBUG)
+# This machine may always ask itself: health checks and `bin/up` do.
+ALLOWED_HOSTS = [*env.list("WAIMAI_ALLOWED_HOSTS", default=["*"] if DEBUG else []), "localhost", "127.0.0.1"]
+CSRF_TRUSTED_ORIGINS = env.list("WAIMAI_CSRF_TRUSTED_ORIGINS", default=[])
+WAIMAI_PUBLIC_URL = env.str("WAIMAI_PUBLIC_URL", default="http://127.0.0.1:8000")
+WAIMAI_TRUSTED_PROXIES = env.list("WAIMAI_TRUSTED_PROXIES", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "storages",
+    "waimai",
+    "waimai.infra",
+    "accounts",
+    "menu",
+    "payments",
+    "orders",
+    "orders.desk",
+]
+
+MIDDLEWARE = [
+    "waimai.infra.http.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "waimai.infra.http.DomainErrorMiddleware",
+]
+
+ROOT_URLCONF = "waimai.urls"
+WSGI_APPLICATION = "waimai.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- databases: one for what is shared, any number of shards for what belongs to a user ---
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": parts.database(env.str("WAIMAI_DATABASE_URL", default=f"sqlite:///{DATA_DIR}/default.sqlite3")),
+}
+WAIMAI_ORDER_SHARDS: list[str] = []
+for _number, _url in enumerate(
+    env.str(
+        "WAIMAI_ORDER_SHARDS", default=f"sqlite:///{DATA_DIR}/orders_0.sqlite3 sqlite:///{DATA_DIR}/orders_1.sqlite3"
+    ).split()
+):
+    WAIMAI_ORDER_SHARDS.append(f"orders_{_number}")
+    DATABASES[f"orders_{_number}"] = parts.database(_url)
+DATABASE_ROUTERS = ["waimai.infra.router.ShardRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- cache and broker: a real Redis or Valkey; by default the child of `bin/up` on a unix socket ---
+WAIMAI_REDIS_URL = env.str("WAIMAI_REDIS_URL", default=parts.embedded_redis_url(DATA_DIR))
+# How long the cache may take to answer.
+WAIMAI_CACHE_SECONDS = env.float("WAIMAI_CACHE_SECONDS", default=0.1)
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": WAIMAI_REDIS_URL,
+        "KEY_PREFIX": "waimai",
+        # A hung server must not hang a request: short time limits and no retries.
+        "OPTIONS": {
+            "SOCKET_TIMEOUT": WAIMAI_CACHE_SECONDS,
+            "SOCKET_CONNECT_TIMEOUT": WAIMAI_CACHE_SECONDS,
+            "IGNORE_EXCEPTIONS": False,
+        },
+    }
+}
+CELERY_BROKER_URL = env.str("WAIMAI_BROKER_URL", default=parts.broker_url(WAIMAI_REDIS_URL))
+# Named, as a broker may serve others too.
+CELERY_TASK_DEFAULT_QUEUE = env.str("WAIMAI_QUEUE", default="waimai")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+# The longest ETA is 15 s and tasks run under 5 s, so what a dead worker held comes back soon (Redis transport only).
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {}
+    if CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))
+    else {
+        "visibility_timeout": 120,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": not CELERY_BROKER_URL.startswith("redis+socket"),
+    }
+)
+
+# Beat's timetable. Each call expires with its period, so that an outage piles nothing up.
+CELERY_BEAT_SCHEDULE = {
+    name: {"task": f"waimai.infra.tasks.{name}", "schedule": seconds, "options": {"expires": seconds}}
+    for name, seconds in {
+        "hand_out_timers": 5.0,
+        "relay_all": 1.0,
+        "sweep_timers": 2.0,
+        "keep_house": 3600.0,
+    }.items()
+}
+
+# --- people ---
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTHENTICATION_BACKENDS = ["accounts.backends.StaffBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("username", "phone", "nickname")},
+    },
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+CSRF_FAILURE_VIEW = "waimai.infra.http.form_expired"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+WAIMAI_SMS_SENDER = env.str("WAIMAI_SMS_SENDER", default="accounts.sms.ConsoleSender")
+RATELIMIT_ENABLE = env.bool("WAIMAI_RATELIMIT", default=True)
+
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "UPDATE_LAST_LOGIN": False,
+    # A changed password ends every token that was made with the old one.
+    "CHECK_REVOKE_TOKEN": True,
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["waimai.infra.parsing.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "waimai.infra.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "waimai.infra.api.problem_response",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "waimai API",
+    "DESCRIPTION": "Takeaway ordering: menus, carts, orders, payments and the staff's side.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "waimai.infra.schema.list_codes",
+    ],
+    # Two fields called `kind` with the same values and other labels.
+    "ENUM_NAME_OVERRIDES": {"KindEnum": "menu.models.Kind", "LineKindEnum": "orders.serializers.LINE_KINDS"},
+    # The browsable document brings its own scripts: no outside request.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- language and time ---
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = "Asia/Shanghai"
+USE_TZ = True
+
+# --- files ---
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
+STATICFILES_DIRS = [BASE_DIR / "static"]
+MEDIA_URL = "/media/"
+MEDIA_ROOT = DATA_DIR / "media"
+STORAGES = {
+    "default": parts.storage(env),
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# --- the business ---
+WAIMAI_PAYMENT_TIMEOUT_SECONDS = env.int("WAIMAI_PAYMENT_TIMEOUT_SECONDS", default=900)
+WAIMAI_FORGOTTEN_DELIVERY_SECONDS = env.int("WAIMAI_FORGOTTEN_DELIVERY_SECONDS", default=3600)
+WAIMAI_PAYMENT_PROVIDERS = env.list("WAIMAI_PAYMENT_PROVIDERS", default=["sandbox"])
+WAIMAI_SANDBOX_SECRET = env.str("WAIMAI_SANDBOX_SECRET", default="")
+WAIMAI_DEMO = parts.demo_wanted(env)
+
+# --- the browser's side ---
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ["/admin", "/api/v1/docs"],
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:", *parts.picture_origins(env)],
+        "object-src": ["'none'"],
+        "base-uri": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+if not DEBUG:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("WAIMAI_HTTPS", default=True)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WAIMAI_TRUSTED_PROXIES else None
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "waimai.infra.http.RequestIdFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "root": {"handlers": ["stderr"], "level": env.str("WAIMAI_LOG_LEVEL", default="INFO")},
+    "loggers": {"django.request": {"level": "ERROR"}, "django.db.backends": {"level": "INFO"}},
+}

@@ -1,0 +1,37 @@
+"""All routes: each app names its own, this module mounts them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.conf.urls.static import static
+from django.contrib import admin
+from django.urls import include, path
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+import accounts.urls
+import menu.urls
+import orders.desk.urls
+import orders.urls
+import payments.urls
+from waimai.infra import health, http
+
+handler404 = "waimai.infra.http.not_found"
+handler500 = "waimai.infra.http.server_error"
+
+admin.site.site_header = admin.site.site_title = _("waimai 管理后台")
+
+APPS = (accounts.urls, menu.urls, payments.urls, orders.urls, orders.desk.urls)
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    *(path("api/v1/", include(app.api_patterns)) for app in APPS),
+    path("api/v1/<path:path>", http.no_such_call),
+    *(path("", include(app.page_patterns)) for app in APPS),
+    *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
+]
