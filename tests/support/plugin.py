@@ -24,12 +24,16 @@ BYTES_FOR_DATABASES = 1024**3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--backend`."""
+    """Add `--backend`, and how long the long fault tests go on."""
     parser.addoption(
         "--backend",
         choices=("sqlite", "mysql"),
         default="sqlite",
         help="which databases to run on; mysql makes and drops its own at 127.0.0.1:3306 (root, no password)",
+    )
+    parser.addoption("--rounds", type=int, default=None, help="rounds of the fault tests that race, instead of a few")
+    parser.addoption(
+        "--minutes", type=float, default=None, help="length of the fault tests that go on, instead of short"
     )
 
 

@@ -10,8 +10,13 @@ from collections.abc import Sequence
 import pytest
 
 ADDRESSES = {"mysql": ("127.0.0.1", 3306), "redis": ("127.0.0.1", 6379), "rabbitmq": ("127.0.0.1", 5672)}
-# A program instead of a server: the browser that looks at pages.
-PROGRAMS = {"chromium": "chromium"}
+# A program instead of a server: the browser that looks at pages, and what a test starts as a server of its own.
+PROGRAMS = {
+    "chromium": "chromium",
+    "mariadbd": "mariadbd",
+    "redis-server": "redis-server",
+    "rabbitmq-server": "rabbitmq-server",
+}
 REASON = "missing here: "
 ANSWER_WITHIN_SECONDS = 2.0
 
