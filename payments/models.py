@@ -6,7 +6,7 @@ What must be unique across months (a provider's transaction, a notification) has
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never
 
 from django.db import models
 from django.db.models import CompositePrimaryKey, Q
@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from payments.states import PaymentStatus, RefundStatus
 from waimai.infra.fields import ExactCharField
-from waimai.infra.sharding import ShardedManager, ShardedModel
+from waimai.infra.sharding import ShardedManager, ShardedModel, ShardedQuerySet
 
 MONEY: dict[str, Any] = {"max_digits": 10, "decimal_places": 2}
 
@@ -79,17 +79,27 @@ class PaymentAlert(ShardedModel):
         TRANSACTION_REUSED = "transaction_reused", _("流水号重复使用")
         SECOND_TRANSACTION = "second_transaction", _("重复扣款")
         REFUND_STUCK = "refund_stuck", _("退款多次失败")
+        UNKNOWN_REFUND = "unknown_refund", _("退款不存在")
+        PAYMENT_UNSETTLED = "payment_unsettled", _("支付结果长时间未知")
+        # What the provider's statement says otherwise.
+        PROVIDER_ONLY = "provider_only", _("仅渠道有记录")
+        OURS_ONLY = "ours_only", _("仅我方有记录")
+        AMOUNT_DIFFERS = "amount_differs", _("对账金额不一致")
+        STATE_DIFFERS = "state_differs", _("对账状态不一致")
 
     id = models.BigIntegerField(primary_key=True)
     kind = models.CharField(_("类型"), max_length=24, choices=Kind.choices)
     provider = models.CharField(_("支付渠道"), max_length=16)
     payment_id = models.BigIntegerField(_("支付号"))
     detail = models.CharField(_("详情"), max_length=200)
+    # What may be told once only has a name here.
+    once = ExactCharField(max_length=64, null=True, unique=True, editable=False)
     created_at = models.DateTimeField(_("时间"))
 
     class Meta:
         verbose_name = _("支付告警")
         verbose_name_plural = _("支付告警")
+        indexes: ClassVar = [models.Index(fields=["payment_id"], name="alert_payment")]
 
 
 class Refund(ShardedModel):
@@ -124,6 +134,87 @@ class Refund(ShardedModel):
         return f"{self.pk} ¥{self.amount}"
 
 
+class AppendOnlyError(TypeError):
+    """Somebody tried to change or delete what is only ever added."""
+
+
+class AppendOnlyQuerySet(ShardedQuerySet[Any]):
+    """Rows to read and to add to."""
+
+    def update(self, **kwargs: Any) -> Never:
+        """Refused."""
+        raise AppendOnlyError("rows of the ledger are never changed")
+
+    def delete(self) -> Never:
+        """Refused."""
+        raise AppendOnlyError("rows of the ledger are never deleted")
+
+
+class AppendOnlyManager(ShardedManager[Any]):
+    """The manager of a sharded table that only grows. `_base_manager` moves its rows to another shard."""
+
+    def get_queryset(self) -> AppendOnlyQuerySet:
+        """A query that isn't routed yet."""
+        return AppendOnlyQuerySet(self.model, using=self._db)
+
+
+class LedgerEntry(ShardedModel):
+    """Money that moved, or that a person says has moved: one row each, never changed and never deleted.
+
+    Its id is the number of the payment, refund or adjustment that it books: one number, one entry, and on MySQL the
+    column by which months stand apart. `amount` in yuan, what we gave back is negative.
+    """
+
+    class Kind(models.TextChoices):
+        CHARGE = "charge", _("收款")
+        REFUND = "refund", _("退款")
+        ADJUSTMENT = "adjustment", _("调整")
+
+    id = models.BigIntegerField(_("流水号"), primary_key=True)
+    kind = models.CharField(_("类型"), max_length=16, choices=Kind.choices)
+    amount = models.DecimalField(_("金额"), **MONEY)
+    order_id = models.BigIntegerField(_("订单号"))
+    # What a person adjusts need not concern a payment.
+    payment_id = models.BigIntegerField(_("支付号"), null=True)
+    provider = models.CharField(_("支付渠道"), max_length=16)
+    # What the provider calls it: a charge's transaction; of a refund our own number.
+    reference = models.CharField(_("渠道流水号"), max_length=64, blank=True)
+    actor = models.CharField(_("经办人"), max_length=64, blank=True)
+    reason = models.CharField(_("原因"), max_length=200, blank=True)
+    created_at = models.DateTimeField(_("时间"))
+
+    objects: Any = AppendOnlyManager()
+
+    class Meta:
+        verbose_name = _("账目")
+        verbose_name_plural = _("账目")
+        indexes: ClassVar = [
+            models.Index(fields=["order_id"], name="ledger_order"),
+            models.Index(fields=["created_at"], name="ledger_created"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind="charge", amount__gt=0)
+                | Q(kind="refund", amount__lt=0)
+                | (Q(kind="adjustment") & ~Q(amount=0)),
+                name="ledger_sign",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} ¥{self.amount}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the row; one that is there is never saved again."""
+        if not self._state.adding or not kwargs.get("force_insert"):
+            raise AppendOnlyError("rows of the ledger are never changed")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Never:
+        """Refused."""
+        raise AppendOnlyError("rows of the ledger are never deleted")
+
+
 # --- the sandbox gateway's own books: our side never reads them, only its provider does ---
 
 
@@ -141,6 +232,7 @@ class SandboxCharge(ShardedModel):
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
     transaction_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField()
+    captured_at = models.DateTimeField(null=True)
 
 
 class SandboxRefund(ShardedModel):
@@ -156,11 +248,16 @@ class SandboxRefund(ShardedModel):
 
 
 class SandboxNotice(ShardedModel):
-    """What the sandbox was told to do with a charge at `due_at`, and how often it then calls our webhook."""
+    """What the sandbox was told to do with a charge at `due_at`, and how often it then calls our webhook.
+
+    With a `refund_id` it tells of that refund, which is done. `claims` are members of its body that aren't true.
+    """
 
     id = models.BigIntegerField(primary_key=True)
     payment_id = models.BigIntegerField()
+    refund_id = models.BigIntegerField(null=True)
     outcome = models.CharField(max_length=16)
+    claims = models.JSONField(default=dict)
     due_at = models.DateTimeField()
     booked = models.BooleanField(default=False)
     times = models.IntegerField()
