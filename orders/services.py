@@ -15,7 +15,7 @@ from orders.paying import pay
 from orders.placing import Checkout, Placed, place
 from orders.reading import changes_since, documents_of, get_order, orders_of, own_order, paid_snapshots
 from orders.reordering import Gone, Reordered, Repriced, reorder
-from orders.saga import retry as retry_saga
+from orders.rescue import retry_saga, undo_stuck_order
 
 __all__ = [
     "CartChanged",
@@ -49,6 +49,7 @@ __all__ = [
     "retry_saga",
     "set_cart_quantity",
     "snapshot_of",
+    "undo_stuck_order",
     "view_cart",
     "withdraw",
 ]
