@@ -20,6 +20,7 @@ from menu.errors import NoSuchItem, SoldOut
 from menu.events import ItemSoldOut
 from menu.models import Item, Stock, StockAdjustment, StockHold
 from menu.versions import menu_changed
+from waimai.infra import crashpoints
 from waimai.infra.barrier import undo_many, with_barrier
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import ValidationFailed
@@ -30,6 +31,7 @@ STEP = "reserve"
 ORDERS_AT_ONCE = 100
 MOST_PORTIONS = 1_000_000
 State = StockHold.State
+HELD, RELEASED, CONFIRMED = (crashpoints.around(f"stock.{step}") for step in ("hold", "release", "confirm"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,8 @@ def hold_stock(*, order_id: int, demands: Mapping[int, int]) -> None:
     # The barrier comes before the question whether there is enough: a repetition after the last portion went must not
     # hear "sold out" about portions that it holds.
     body = partial(_hold, order_id, demands)
-    run_atomic(DEFAULT, lambda: with_barrier(using=DEFAULT, saga_id=order_id, step=STEP, op="do", body=body))
+    held = partial(with_barrier, using=DEFAULT, saga_id=order_id, step=STEP, op="do", body=body)
+    run_atomic(DEFAULT, held, commit=HELD)
 
 
 def _hold(order_id: int, demands: Mapping[int, int]) -> None:
@@ -162,7 +165,7 @@ def release_stock(*, order_ids: Sequence[int]) -> int:
 
     Returns how many holds were released.
     """
-    return sum(run_atomic(DEFAULT, partial(_release, ids)) for ids in _chunks(order_ids))
+    return sum(run_atomic(DEFAULT, partial(_release, ids), commit=RELEASED) for ids in _chunks(order_ids))
 
 
 def _release(order_ids: Sequence[int]) -> int:
@@ -189,7 +192,7 @@ def _put_back(item_id: int, live: int, sold: int, enough: int) -> bool:
 
 def confirm_stock(*, order_ids: Sequence[int]) -> int:
     """What the orders hold is sold. Returns how many holds were; a repetition finds none."""
-    return sum(run_atomic(DEFAULT, partial(_confirm, ids)) for ids in _chunks(order_ids))
+    return sum(run_atomic(DEFAULT, partial(_confirm, ids), commit=CONFIRMED) for ids in _chunks(order_ids))
 
 
 def _confirm(order_ids: Sequence[int]) -> int:

@@ -13,5 +13,6 @@ class OrdersConfig(AppConfig):
     name = "orders"
 
     def ready(self) -> None:
-        """Register what orders hear and what the clock wakes."""
+        """Register what orders hear, what the clock wakes and where a crash can be rehearsed."""
         import_module("orders.handlers")
+        import_module("orders.services")

@@ -17,11 +17,12 @@ import menu.services
 import payments.services
 from orders.models import Order, Saga
 from orders.states import PaymentStatus
-from waimai.infra import timers
+from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 
 EXPIRE, COMPLETE = "order.expire", "order.complete"
+STEPPED, FINISHED = crashpoints.point("saga.step"), crashpoints.around("saga.finish")
 
 
 def undo(orders: Sequence[Order], *, using: str, at: datetime, restock: bool | None, reason: str) -> None:
@@ -79,10 +80,12 @@ def go_on(order_ids: Sequence[int], *, using: str) -> None:
     releasing = _numbers(rows.filter(state=Saga.State.COMPENSATING, release_stock=True))
     if selling or cooked:
         menu.services.confirm_stock(order_ids=[*selling, *cooked])
+        STEPPED()
         _finish(selling, Saga.State.RUNNING, Saga.State.DONE, using)
         _finish(cooked, Saga.State.COMPENSATING, Saga.State.COMPENSATED, using)
     if releasing:
         menu.services.release_stock(order_ids=releasing)
+        STEPPED()
         _finish(releasing, Saga.State.COMPENSATING, Saga.State.COMPENSATED, using)
 
 
@@ -93,7 +96,8 @@ def _numbers(rows: QuerySet[Saga]) -> list[int]:
 def _finish(order_ids: Sequence[int], source: str, target: str, using: str) -> None:
     # A saga that was cancelled in between is no longer in `source` and goes its own way.
     rows = Saga.objects.on(using).filter(order_id__in=order_ids, state=source)
-    run_atomic(using, lambda: rows.update(state=target, next_at=None, attempts=0, error="", version=F("version") + 1))
+    end = {"state": target, "next_at": None, "attempts": 0, "error": "", "version": F("version") + 1}
+    run_atomic(using, lambda: rows.update(**end), commit=FINISHED)
 
 
 def captured(order: Order, *, using: str) -> None:

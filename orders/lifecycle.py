@@ -19,7 +19,7 @@ from orders.errors import InvalidTransition, RemindedAlready
 from orders.events import OrderReminded
 from orders.models import Order
 from orders.states import WITH_THE_SHOP, Actor
-from waimai.infra import timers
+from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import NotFound, ValidationFailed
@@ -29,6 +29,7 @@ REMIND_AGAIN_AFTER_SECONDS = 60
 MOST_MINUTES = 24 * 60
 LONGEST_REASON = 200
 FORGOTTEN_AT = time(1, 0)
+CHANGED = crashpoints.around("order.change")
 
 
 def cancel(*, order_id: int, user_id: int, reason: str = "") -> Order:
@@ -57,7 +58,7 @@ def remind(*, order_id: int, user_id: int) -> Order:
         changes.tell(OrderReminded, [order], using=using)
         return order
 
-    return run_atomic(using, body)
+    return run_atomic(using, body, commit=CHANGED)
 
 
 def _check_remindable(order: Order, now: datetime) -> None:
@@ -108,7 +109,7 @@ def deliver(*, order_id: int, staff_id: int) -> Order:
         timers.schedule(COMPLETE, order_id, due_at=due_at, using=using)
         return _move(order_id, Order.deliver, By(Actor.STAFF, staff_id))
 
-    return run_atomic(using, body)
+    return run_atomic(using, body, commit=CHANGED)
 
 
 def complete(*, order_id: int, staff_id: int) -> Order:
@@ -120,7 +121,7 @@ def complete(*, order_id: int, staff_id: int) -> Order:
         timers.cancel(COMPLETE, [order_id], using=using)
         return _move(order_id, Order.complete, By(Actor.STAFF, staff_id))
 
-    return run_atomic(using, body)
+    return run_atomic(using, body, commit=CHANGED)
 
 
 def forgotten_at(order: Order, now: datetime) -> datetime:
@@ -150,4 +151,6 @@ def _needed(reason: str) -> str:
 
 def _move(order_id: int, method: Callable[[Any], None], by: By, **columns: Any) -> Order:
     using = shard_of_id(order_id)
-    return run_atomic(using, lambda: changes.change(order_id, method, by=by, at=db_now(using), **columns))
+    return run_atomic(
+        using, lambda: changes.change(order_id, method, by=by, at=db_now(using), **columns), commit=CHANGED
+    )

@@ -22,7 +22,7 @@ from orders.changes import By
 from orders.errors import CartEmpty, DeliveryTimeInvalid, PlacingFailed, TotalChanged
 from orders.models import Order, OrderLine, Saga
 from orders.states import Actor, Move, Status
-from waimai.infra import idempotency, ids, timers
+from waimai.infra import crashpoints, idempotency, ids, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import DomainError, RequestInProgress
@@ -30,6 +30,7 @@ from waimai.infra.sharding import bucket_of_user, shard_of_user
 
 ROUTE = "orders.place"
 FURTHEST_AHEAD = timedelta(hours=24)
+T0, ANSWERED = crashpoints.around("place.t0"), crashpoints.point("place.answer")
 PLACED = Move("place", ("",), Status.PENDING_PAYMENT)
 BEGUN = Move("place", ("",), Status.PLACING)
 
@@ -97,11 +98,12 @@ def place(checkout: Checkout) -> Placed:
         if (known := look_up()) is None:
             raise
         return _answer(known, replayed=True)
-    rival = run_atomic(using, lambda: _store(draft, checkout, key, fingerprint, using))
+    rival = run_atomic(using, lambda: _store(draft, checkout, key, fingerprint, using), commit=T0)
     if rival is not None:
         return _answer(rival, replayed=True)
     if draft.order.limited:
         saga.reserve(draft.order.pk, draft.quote.demands)
+    ANSWERED()
     return _answer(draft.order.pk, replayed=False)
 
 

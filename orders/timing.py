@@ -10,9 +10,11 @@ from orders.changes import By
 from orders.compensation import COMPLETE, EXPIRE
 from orders.models import Order
 from orders.states import Actor, Reason
-from waimai.infra import timers
+from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
+
+EXPIRED = crashpoints.around("order.expire-on-read")
 
 
 @timers.fires(EXPIRE)
@@ -33,4 +35,4 @@ def complete_forgotten(ref_ids: list[int], *, using: str, now: datetime) -> None
 
 def expire_now(order_ids: Sequence[int], *, using: str) -> None:
     """Expire orders that a reader found past their time."""
-    run_atomic(using, lambda: expire(list(order_ids), using=using, now=db_now(using)))
+    run_atomic(using, lambda: expire(list(order_ids), using=using, now=db_now(using)), commit=EXPIRED)

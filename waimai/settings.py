@@ -46,13 +46,13 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_htmx",
     "storages",
-    "waimai",
     "waimai.infra",
     "accounts",
     "menu",
     "payments",
     "orders",
     "orders.desk",
+    "waimai",
 ]
 
 MIDDLEWARE = [

@@ -13,6 +13,7 @@ from orders.desk.models import BoardCounter, BoardEvent
 from orders.desk.rows import write
 from orders.events import OrderCancelled, OrderEvent, OrderPaid, OrderReminded
 from orders.services import Document
+from waimai.infra import crashpoints
 from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
@@ -26,6 +27,7 @@ KIND_OF: dict[str, str] = {
 }
 KEPT = timedelta(days=3)
 READ_AT_ONCE = 500
+FOLLOWED, TOLD = crashpoints.around("desk.follow"), crashpoints.around("desk.sold-out")
 
 
 def follow(event: OrderEvent) -> None:
@@ -40,7 +42,7 @@ def follow(event: OrderEvent) -> None:
             using=DEFAULT, saga_id=event.key, step=f"board.{event.version}", op="do", body=lambda: _tell(event)
         )
 
-    run_atomic(DEFAULT, body)
+    run_atomic(DEFAULT, body, commit=FOLLOWED)
 
 
 def _tell(event: OrderEvent) -> None:
@@ -51,7 +53,7 @@ def _tell(event: OrderEvent) -> None:
 
 def tell_sold_out(*, item_id: int, shop_id: int, name: str) -> None:
     """Tell a shop's board that an item is sold out."""
-    run_atomic(DEFAULT, lambda: _add(shop_id, BoardEvent.Kind.SOLD_OUT, item_id, {"name": name}))
+    run_atomic(DEFAULT, lambda: _add(shop_id, BoardEvent.Kind.SOLD_OUT, item_id, {"name": name}), commit=TOLD)
 
 
 def _add(shop_id: int, kind: str, subject_id: int, data: Document) -> None:

@@ -18,7 +18,7 @@ from payments.models import Payment
 from payments.providers.base import ProviderRefused, ProviderUnavailable
 from payments.services import polling, reading, settling
 from payments.states import OPEN, PaymentStatus
-from waimai.infra import idempotency, ids, sharding, timers
+from waimai.infra import crashpoints, idempotency, ids, sharding, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import NotFound, ServiceUnavailable, ValidationFailed
@@ -26,6 +26,8 @@ from waimai.infra.errors import NotFound, ServiceUnavailable, ValidationFailed
 logger = logging.getLogger(__name__)
 
 ROUTE = "orders.pay"
+INTENDED, CALLED = crashpoints.around("pay.intent"), crashpoints.around("pay.call")
+NOTED, REFUSED = crashpoints.point("pay.noted"), crashpoints.around("pay.refuse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ def start_payment(
         description=description[:120],
         expires_at=expires_at,
     )
-    payment = run_atomic(using, lambda: _intend(intent, (key, fingerprint), still_wanted, using))
+    payment = run_atomic(using, lambda: _intend(intent, (key, fingerprint), still_wanted, using), commit=INTENDED)
     if payment.status != PaymentStatus.INIT:
         return _started(payment, replayed=True)
     return _open(payment, using)
@@ -127,17 +129,19 @@ def _intend(intent: Payment, request: tuple[str, str], still_wanted: Callable[[]
 def _open(payment: Payment, using: str) -> StartedPayment:
     """Tell the provider of a payment it may not know yet, and note its answer."""
     try:
-        parameters = providers.get(payment.provider).create(reading.charge_of(payment))
+        with CALLED:
+            parameters = providers.get(payment.provider).create(reading.charge_of(payment))
     except ProviderUnavailable as error:
         logger.warning("payment %s: %s did not answer: %s", payment.id, payment.provider, error)
         raise ServiceUnavailable from error
     except ProviderRefused as error:
         reason = str(error)
-        run_atomic(using, lambda: settling.fail(settling.lock(payment.id, using), reason, using))
+        run_atomic(using, lambda: settling.fail(settling.lock(payment.id, using), reason, using), commit=REFUSED)
         raise PaymentRefused from error
     if not settling.move(payment.id, PaymentStatus.PENDING, using=using, client_parameters=parameters):
         # A twin request or the payer was faster. The provider gives every caller the same parameters.
         Payment.objects.on(using).filter(id=payment.id).update(client_parameters=parameters)
+    NOTED()
     payment.client_parameters = parameters
     return _started(payment, replayed=False)
 

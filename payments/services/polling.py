@@ -10,13 +10,15 @@ from payments.models import Payment
 from payments.providers.base import Outcome, OutcomeState, ProviderRefused, ProviderUnavailable
 from payments.services import reading, settling
 from payments.states import OPEN, PaymentStatus
-from waimai.infra import timers
+from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 
 logger = logging.getLogger(__name__)
 
 POLL = settling.POLL
+ASKED, NOTED = crashpoints.around("poll.call"), crashpoints.around("poll.note")
+PUT_OFF, FORGOTTEN = crashpoints.around("poll.retry"), crashpoints.around("poll.end")
 LOOKS_AFTER_SECONDS = (30, 120, 300)
 # A payer who was at the till when we closed it may still have paid.
 LAST_LOOK_AFTER_EXPIRY_SECONDS = 120
@@ -35,16 +37,17 @@ def poll_payment(*, payment_id: int, using: str) -> None:
     """
     payment = reading.find(payment_id)
     if payment is None or payment.status == PaymentStatus.CAPTURED:
-        run_atomic(using, lambda: timers.cancel(POLL, [payment_id], using=using))
+        run_atomic(using, lambda: timers.cancel(POLL, [payment_id], using=using), commit=FORGOTTEN)
         return
     expired = db_now(using) >= payment.expires_at
     try:
-        outcome = _ask(payment, expired=expired)
+        with ASKED:
+            outcome = _ask(payment, expired=expired)
     except (ProviderUnavailable, ProviderRefused) as error:
         logger.warning("payment %s: asking %s failed: %s", payment_id, payment.provider, error)
-        run_atomic(using, lambda: _look_again(payment_id, using))
+        run_atomic(using, lambda: _look_again(payment_id, using), commit=PUT_OFF)
         return
-    run_atomic(using, lambda: _note(payment_id, outcome, using, expired=expired))
+    run_atomic(using, lambda: _note(payment_id, outcome, using, expired=expired), commit=NOTED)
 
 
 def _ask(payment: Payment, *, expired: bool) -> Outcome:

@@ -23,7 +23,7 @@ from payments.money import NOTHING, yuan
 from payments.providers.base import ProviderRefused, ProviderUnavailable, RefundCall
 from payments.services import reading, settling
 from payments.states import PaymentStatus, RefundStatus
-from waimai.infra import ids, outbox, timers
+from waimai.infra import crashpoints, ids, outbox, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 # The kind of the timer that sends refunds.
 SEND = "refund.send"
 LONGEST_PAUSE_SECONDS = 300
+CALLED, SUCCEEDED = crashpoints.around("refund.call"), crashpoints.around("refund.succeed")
+PUT_OFF, FORGOTTEN = crashpoints.around("refund.retry"), crashpoints.around("refund.end")
 # The provider has the refund and works on it: ask again after this long.
 ASK_AGAIN_AFTER_SECONDS = 30
 ALERT_AFTER_ATTEMPTS = 5
@@ -84,17 +86,18 @@ def send_refund(*, refund_id: int, using: str) -> None:
     """
     refund = Refund.objects.on(using).filter(id=refund_id).first()
     if refund is None or refund.status == RefundStatus.SUCCEEDED:
-        run_atomic(using, lambda: timers.cancel(SEND, [refund_id], using=using))
+        run_atomic(using, lambda: timers.cancel(SEND, [refund_id], using=using), commit=FORGOTTEN)
         return
     payment = settling.read(refund.payment_id, using)
     try:
-        done = providers.of_payment(payment.provider).refund(_call(refund, payment))
+        with CALLED:
+            done = providers.of_payment(payment.provider).refund(_call(refund, payment))
     except (ProviderUnavailable, ProviderRefused) as error:
         failure = f"{type(error).__name__}: {error}"
-        run_atomic(using, lambda: _try_later(refund_id, failure, using))
+        run_atomic(using, lambda: _try_later(refund_id, failure, using), commit=PUT_OFF)
         return
     if done:
-        run_atomic(using, lambda: _succeed(refund_id, using))
+        run_atomic(using, lambda: _succeed(refund_id, using), commit=SUCCEEDED)
     else:
         due_at = db_now(using) + timedelta(seconds=ASK_AGAIN_AFTER_SECONDS)
         run_atomic(using, lambda: timers.schedule(SEND, refund_id, due_at=due_at, using=using))

@@ -9,11 +9,12 @@ from payments.errors import WebhookTooLarge
 from payments.models import Payment, PaymentAlert, WebhookReceipt
 from payments.providers.base import Notification, Provider
 from payments.services import settling
-from waimai.infra import ids, sharding
+from waimai.infra import crashpoints, ids, sharding
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
 
 MAX_WEBHOOK_BYTES = 64 * 1024
+APPLIED, ANSWERED = crashpoints.around("webhook.apply"), crashpoints.point("webhook.answer")
 
 
 def handle_webhook(*, provider: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -28,7 +29,8 @@ def handle_webhook(*, provider: str, headers: Mapping[str, str], body: bytes) ->
     source = providers.get(provider)
     notification = source.parse_webhook(headers, body)
     using = sharding.shard_of_id(notification.payment_id)
-    run_atomic(using, lambda: _apply(source, notification, using))
+    run_atomic(using, lambda: _apply(source, notification, using), commit=APPLIED)
+    ANSWERED()
 
 
 def _apply(source: Provider, notification: Notification, using: str) -> None:

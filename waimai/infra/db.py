@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django.db import OperationalError, connections, models, transaction
 
+from waimai.infra.crashpoints import Around
 from waimai.infra.errors import ServiceUnavailable
 
 T = TypeVar("T")
@@ -17,18 +18,19 @@ RETRIED_MYSQL_CODES = frozenset({1213, 1205, 1020})
 LONGEST_PAUSE_SECONDS = 0.1
 
 
-def run_atomic(using: str, body: Callable[[], T], *, tries: int = 3) -> T:
+def run_atomic(using: str, body: Callable[[], T], *, tries: int = 3, commit: Around | None = None) -> T:
     """Run `body` in one transaction on `using`, again (at most `tries` times) when the database asks for it.
 
     `body` must be safe to run again. Inside an open transaction on `using` it simply runs: only the outermost level
-    can be repeated, as MySQL has rolled back more than the inner one. Raises ServiceUnavailable when all tries failed.
+    can be repeated, as MySQL has rolled back more than the inner one. `commit` names the crash points on both sides of
+    the commit. Raises ServiceUnavailable when all tries failed.
     """
     if connections[using].in_atomic_block:
         return body()
     for attempt in range(tries):
         try:
             with transaction.atomic(using=using):
-                return body()
+                return body() if commit is None else _between(commit, body, using)
         except OperationalError as error:
             if not _is_worth_another_try(error):
                 raise
@@ -36,6 +38,14 @@ def run_atomic(using: str, body: Callable[[], T], *, tries: int = 3) -> T:
                 raise ServiceUnavailable from error
             time.sleep(random.uniform(0.01, LONGEST_PAUSE_SECONDS))  # noqa: S311 - a pause, not a secret
     raise ServiceUnavailable
+
+
+def _between(commit: Around, body: Callable[[], T], using: str) -> T:
+    # The first hook of the transaction: right after the commit, before what waits for it.
+    transaction.on_commit(commit.after, using=using)
+    result = body()
+    commit.before()
+    return result
 
 
 def _is_worth_another_try(error: OperationalError) -> bool:

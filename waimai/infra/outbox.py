@@ -20,7 +20,7 @@ import msgspec
 from django.db import InterfaceError, OperationalError, connections
 from django.db.models import F
 
-from waimai.infra import ids
+from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import ServiceUnavailable
@@ -34,6 +34,8 @@ TRIES_BEFORE_PARKING = 8
 LONGEST_BACKOFF_SECONDS = 300
 AFTER_TRANSIENT_SECONDS = 2
 KEPT_DONE_DAYS = 3
+CLAIMED, HEARD = crashpoints.around("relay.claim"), crashpoints.point("relay.heard")
+MARKED, PUT_OFF = crashpoints.around("relay.mark"), crashpoints.around("relay.retry")
 # A database that is down or busy is nobody's poison: such a message is tried for ever.
 TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
 
@@ -117,7 +119,7 @@ def relay(using: str, *, limit: int = CLAIMED_AT_ONCE) -> int:
     ):
         return 0
     owner = secrets.token_hex(16)
-    claimed = run_atomic(using, lambda: _claim(using, owner, limit))
+    claimed = run_atomic(using, lambda: _claim(using, owner, limit), commit=CLAIMED)
     fresh = [message for message in claimed if message.attempts == 1]
     _mark_done([message for message in fresh if _deliver(message, using)], owner, using)
     # One that comes back may be what killed the process: nobody's fate hangs on it, and it has so many tries.
@@ -135,7 +137,9 @@ class TooManyTries(Exception):
 
 def _mark_done(messages: Sequence[OutboxMessage], owner: str, using: str) -> None:
     mine = OutboxMessage.objects.on(using).filter(id__in=[message.id for message in messages], owner=owner)
-    run_atomic(using, lambda: mine.update(state=OutboxMessage.State.DONE, done_at=db_now(using), error=""))
+    run_atomic(
+        using, lambda: mine.update(state=OutboxMessage.State.DONE, done_at=db_now(using), error=""), commit=MARKED
+    )
 
 
 def _claim(using: str, owner: str, limit: int) -> list[OutboxMessage]:
@@ -159,6 +163,7 @@ def _deliver(message: OutboxMessage, using: str) -> bool:
         event = msgspec.convert(message.payload, _classes[message.topic])
         for handler in _hearers[message.topic]:
             handler(event, using=using)
+            HEARD()
     except Exception as error:
         logger.warning("outbox: %s of %s failed: %r", message.topic, message.key, error, exc_info=True)
         _postpone(message, using, error)
@@ -177,7 +182,7 @@ def _postpone(message: OutboxMessage, using: str, error: Exception) -> None:
         if message.attempts >= TRIES_BEFORE_PARKING:
             facts["state"] = OutboxMessage.State.PARKED
     later = db_now(using) + timedelta(seconds=pause)
-    run_atomic(using, lambda: mine.update(next_at=later, **facts))
+    run_atomic(using, lambda: mine.update(next_at=later, **facts), commit=PUT_OFF)
 
 
 def revive(message_ids: Iterable[uuid.UUID], *, using: str) -> int:

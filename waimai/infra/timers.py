@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from django.db import InterfaceError, OperationalError, connections
 from django.db.models import F
 
-from waimai.infra import ids
+from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
 from waimai.infra.errors import ServiceUnavailable
@@ -32,6 +32,8 @@ CHUNK_MILLISECONDS, CHUNK_LARGEST = 100, 100
 # How long a network handler has before somebody else tries; it makes few calls with time limits of their own.
 NETWORK_LEASE_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 300
+FIRED, CLAIMED = crashpoints.around("timer.fire"), crashpoints.around("timer.claim")
+WINDOW, SENT, PUT_OFF = (crashpoints.around(f"timer.{name}") for name in ("window", "send", "retry"))
 
 
 class Handler(Protocol):
@@ -102,7 +104,7 @@ def _fire_kind(using: str, kind: str, ref_ids: Sequence[int] | None) -> int:
     if _kinds[kind].lane == "network":
         return _fire_outside(using, kind, ref_ids)
     try:
-        return run_atomic(using, lambda: _fire_inside(using, kind, ref_ids))
+        return run_atomic(using, lambda: _fire_inside(using, kind, ref_ids), commit=FIRED)
     except (OperationalError, InterfaceError, ServiceUnavailable):
         raise
     except Exception:
@@ -129,12 +131,12 @@ def _fire_inside(using: str, kind: str, ref_ids: Sequence[int] | None) -> int:
 def _fire_alone(using: str, kind: str, ref_id: int) -> int:
     """Nobody waits for a neighbour's bad row: the one that fails is put off, the others fire."""
     try:
-        return run_atomic(using, lambda: _fire_inside(using, kind, [ref_id]))
+        return run_atomic(using, lambda: _fire_inside(using, kind, [ref_id]), commit=FIRED)
     except (OperationalError, InterfaceError, ServiceUnavailable):
         raise
     except Exception:
         logger.exception("timers: %s of %s failed", kind, ref_id)
-        run_atomic(using, lambda: _put_off(using, kind, ref_id))
+        run_atomic(using, lambda: _put_off(using, kind, ref_id), commit=PUT_OFF)
         return 0
 
 
@@ -146,13 +148,13 @@ def _put_off(using: str, kind: str, ref_id: int) -> None:
 
 
 def _fire_outside(using: str, kind: str, ref_ids: Sequence[int] | None) -> int:
-    claimed = run_atomic(using, lambda: _claim(using, kind, ref_ids))
+    claimed = run_atomic(using, lambda: _claim(using, kind, ref_ids), commit=CLAIMED)
     for ref_id in claimed:
         try:
             _kinds[kind].handler([ref_id], using=using, now=db_now(using))
         except Exception:
             logger.exception("timers: %s of %s failed", kind, ref_id)
-            run_atomic(using, lambda ref=ref_id: _put_off(using, kind, ref))  # type: ignore[misc]
+            run_atomic(using, lambda ref=ref_id: _put_off(using, kind, ref), commit=PUT_OFF)  # type: ignore[misc]
     return len(claimed)
 
 
@@ -171,9 +173,10 @@ def hand_out(using: str, send: Send) -> int:
     was already handed out is left to the sweep, and so is everything `send` loses: it is called after the commit, as
     a broker that hangs must not hold the cursor's lock.
     """
-    found = run_atomic(using, lambda: _advance_cursor(using))
+    found = run_atomic(using, lambda: _advance_cursor(using), commit=WINDOW)
     for kind, ref_ids, eta in _chunks(found):
-        send(kind, ref_ids, eta)
+        with SENT:
+            send(kind, ref_ids, eta)
     return len(found)
 
 
