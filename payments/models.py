@@ -99,7 +99,6 @@ class PaymentAlert(ShardedModel):
     class Meta:
         verbose_name = _("支付告警")
         verbose_name_plural = _("支付告警")
-        indexes: ClassVar = [models.Index(fields=["payment_id"], name="alert_payment")]
 
 
 class Refund(ShardedModel):
@@ -174,8 +173,7 @@ class LedgerEntry(ShardedModel):
     kind = models.CharField(_("类型"), max_length=16, choices=Kind.choices)
     amount = models.DecimalField(_("金额"), **MONEY)
     order_id = models.BigIntegerField(_("订单号"))
-    # What a person adjusts need not concern a payment.
-    payment_id = models.BigIntegerField(_("支付号"), null=True)
+    payment_id = models.BigIntegerField(_("支付号"))
     provider = models.CharField(_("支付渠道"), max_length=16)
     # What the provider calls it: a charge's transaction; of a refund our own number.
     reference = models.CharField(_("渠道流水号"), max_length=64, blank=True)

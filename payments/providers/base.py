@@ -13,7 +13,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol
 
+# How old a notification may be, or how far ahead of our clock.
 MAX_AGE_SECONDS = 300
+# How long one call may take, connecting included; then it counts as not answered. A poll makes two calls.
+CALL_SECONDS = 3.0
 
 
 class ProviderUnavailable(Exception):
@@ -66,17 +69,28 @@ class RefundCall:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefundDone:
+    """A provider's word that `amount` yuan went back under our number. One that failed is found by asking again."""
+
+    refund_id: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notification:
     """A verified notification. Verified means it comes from the provider, not that it is about one of our payments."""
 
     notify_id: str
     merchant: str
     payment_id: int
-    outcome: Outcome
+    outcome: Outcome | RefundDone
 
 
 class Provider(Protocol):
-    """A payment provider. Calls raise ProviderUnavailable (ask again) or ProviderRefused (don't)."""
+    """A payment provider. Calls raise ProviderUnavailable (ask again) or ProviderRefused (don't).
+
+    No call takes longer than CALL_SECONDS: when that is over it raises ProviderUnavailable.
+    """
 
     @property
     def name(self) -> str:

@@ -7,17 +7,15 @@ payer who was faster than our close.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from django.db.models import F, Sum
+from django.db.models import Sum
 from django.urls import reverse
 
-from payments.models import SandboxCharge, SandboxFault, SandboxNotice, SandboxRefund
+from payments.models import SandboxCharge, SandboxNotice, SandboxRefund
 from payments.money import yuan
 from payments.providers import sandbox_wire
 from payments.providers.base import (
@@ -26,15 +24,14 @@ from payments.providers.base import (
     Outcome,
     OutcomeState,
     ProviderRefused,
-    ProviderUnavailable,
     RefundCall,
 )
+from payments.providers.sandbox_faults import Fault as Fault
+from payments.providers.sandbox_faults import fail_next as fail_next
+from payments.providers.sandbox_faults import with_faults
 from waimai.infra import ids, sharding, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
-
-logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 NAME = "sandbox"
 # The kind of the timer that books what a payer was told to do and delivers the notice of it.
@@ -48,14 +45,6 @@ class SandboxOutcome(StrEnum):
     FAILURE = "failure"
 
 
-class Fault(StrEnum):
-    """How a call to the gateway goes wrong."""
-
-    DOWN = "down"  # Nothing happens, no answer comes.
-    LOST_ANSWER = "lost_answer"  # It happens, but no answer comes.
-    SLOW = "slow"  # It happens, after some seconds.
-
-
 class Sandbox:
     """Our side's view of the gateway: the provider protocol over its books."""
 
@@ -64,41 +53,48 @@ class Sandbox:
 
     def create(self, charge: Charge) -> dict[str, Any]:
         """Open a charge under our number; again with the same number changes nothing."""
-        return _with_faults("create", charge.payment_id, lambda: _create(charge))
+        return with_faults("create", charge.payment_id, lambda: _create(charge))
 
     def query(self, charge: Charge) -> Outcome:
         """What the books say."""
-        return _with_faults("query", charge.payment_id, lambda: _query(charge.payment_id))
+        return with_faults("query", charge.payment_id, lambda: _query(charge.payment_id))
 
     def close(self, charge: Charge) -> Outcome:
         """Close the charge unless it was captured."""
-        return _with_faults("close", charge.payment_id, lambda: _close(charge.payment_id))
+        return with_faults("close", charge.payment_id, lambda: _close(charge.payment_id))
 
     def refund(self, call: RefundCall) -> bool:
         """Give money back, once per number and never more than was captured."""
-        return _with_faults("refund", call.payment_id, lambda: _refund(call))
+        return with_faults("refund", call.payment_id, lambda: _refund(call))
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Notification:
         """Verify and read what `sandbox_wire` signed."""
         return sandbox_wire.parse(headers, body)
 
 
-def tell(payment_id: int, outcome: SandboxOutcome | str, *, delay_seconds: float = 0, times: int = 1) -> int:
+def tell(
+    payment_id: int,
+    outcome: SandboxOutcome | str,
+    *,
+    delay_seconds: float = 0,
+    late_seconds: float = 0,
+    times: int = 1,
+    **claims: object,
+) -> int:
     """Play the payer: capture or fail the charge in `delay_seconds`, then call the webhook `times` times (0: never).
 
+    The call comes another `late_seconds` later. `claims` are members of its body that aren't true, like an `amount`.
     Returns the number of the notice. Raises ProviderRefused for a charge the gateway never heard of.
     """
-    bucket, using = ids.bucket_of(payment_id), sharding.shard_of_id(payment_id)
-    notice = SandboxNotice(
-        id=ids.new_id(bucket), bucket=bucket, payment_id=payment_id, outcome=SandboxOutcome(outcome).value, times=times
-    )
+    using = sharding.shard_of_id(payment_id)
+    notice = _notice(payment_id, outcome=SandboxOutcome(outcome).value, times=times, claims=claims)
 
     def body() -> None:
         if not SandboxCharge.objects.on(using).filter(payment_id=payment_id).exists():
             raise ProviderRefused(f"no charge {payment_id}")
         notice.due_at = db_now(using) + timedelta(seconds=delay_seconds)
         notice.save(using=using, force_insert=True)
-        timers.schedule(NOTIFY, notice.id, due_at=notice.due_at, using=using)
+        timers.schedule(NOTIFY, notice.id, due_at=notice.due_at + timedelta(seconds=late_seconds), using=using)
         if delay_seconds <= 0:
             book(notice, using=using)
 
@@ -106,14 +102,25 @@ def tell(payment_id: int, outcome: SandboxOutcome | str, *, delay_seconds: float
     return notice.id
 
 
-def fail_next(operation: str, *, near: int, times: int = 1, mode: Fault = Fault.DOWN, seconds: float = 0) -> None:
-    """Let the next calls of an operation (create, query, close, refund, webhook) go wrong.
+def tell_refund(refund: SandboxRefund, *, late_seconds: float = 0, times: int = 1, **claims: object) -> int:
+    """Call the webhook about money that went back, as `tell` does about a payment; returns the notice's number."""
+    using = sharding.shard_of_id(refund.payment_id)
+    notice = _notice(
+        refund.payment_id, outcome=SandboxOutcome.SUCCESS.value, times=times, claims=claims, refund_id=refund.refund_id
+    )
 
-    It concerns the shard of the id `near` (an order, payment or refund).
-    """
-    using = sharding.shard_of_id(near)
-    values = {"mode": mode.value, "remaining": times, "seconds": seconds}
-    SandboxFault.objects.on(using).update_or_create(operation=operation, defaults=values)
+    def body() -> None:
+        notice.booked, notice.due_at = True, db_now(using)
+        notice.save(using=using, force_insert=True)
+        timers.schedule(NOTIFY, notice.id, due_at=notice.due_at + timedelta(seconds=late_seconds), using=using)
+
+    run_atomic(using, body)
+    return notice.id
+
+
+def _notice(payment_id: int, **values: Any) -> SandboxNotice:
+    bucket = ids.bucket_of(payment_id)
+    return SandboxNotice(id=ids.new_id(bucket), bucket=bucket, payment_id=payment_id, **values)
 
 
 def book(notice: SandboxNotice, *, using: str) -> None:
@@ -127,30 +134,6 @@ def book(notice: SandboxNotice, *, using: str) -> None:
         paid.update(state=SandboxCharge.State.CAPTURED, transaction_id=f"SB{notice.payment_id}")
     else:
         charge.filter(state=SandboxCharge.State.OPEN).update(state=SandboxCharge.State.FAILED)
-
-
-def take_fault(operation: str, near: int) -> SandboxFault | None:
-    """The fault that this call meets, used up by it; None when all goes well."""
-    using = sharding.shard_of_id(near)
-    fault = SandboxFault.objects.on(using).filter(operation=operation, remaining__gt=0).first()
-    if fault is None:
-        return None
-    mine = SandboxFault.objects.on(using).filter(operation=operation, remaining__gt=0)
-    return fault if mine.update(remaining=F("remaining") - 1) == 1 else None
-
-
-def _with_faults(operation: str, near: int, work: Callable[[], T]) -> T:
-    fault = take_fault(operation, near)
-    if fault is None:
-        return work()
-    if fault.mode == Fault.DOWN:
-        raise ProviderUnavailable(f"sandbox: {operation} is down")
-    if fault.mode == Fault.SLOW:
-        time.sleep(fault.seconds)
-    answer = work()
-    if fault.mode == Fault.LOST_ANSWER:
-        raise ProviderUnavailable(f"sandbox: the answer to {operation} was lost")
-    return answer
 
 
 def _create(charge: Charge) -> dict[str, Any]:
@@ -220,13 +203,15 @@ def _refund(call: RefundCall) -> bool:
         total = yuan(given_back.aggregate(total=Sum("amount"))["total"])
         if charge.state != SandboxCharge.State.CAPTURED or total + call.amount > charge.amount:
             raise ProviderRefused(f"refund {call.refund_id}: ¥{call.amount} is more than what is left")
-        SandboxRefund(
+        refund = SandboxRefund(
             refund_id=call.refund_id,
             bucket=charge.bucket,
             payment_id=call.payment_id,
             amount=call.amount,
             created_at=db_now(using),
-        ).save(using=using, force_insert=True)
+        )
+        refund.save(using=using, force_insert=True)
+        tell_refund(refund)
         return True
 
     return run_atomic(using, body)

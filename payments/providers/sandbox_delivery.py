@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import logging
 from datetime import timedelta
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -17,9 +18,11 @@ from django.conf import settings
 from django.db.models import F
 from django.urls import reverse
 
-from payments.models import SandboxCharge, SandboxNotice
+from payments.models import SandboxCharge, SandboxNotice, SandboxRefund
 from payments.providers import sandbox_wire
-from payments.providers.sandbox import NAME, NOTIFY, SandboxOutcome, book, take_fault
+from payments.providers.base import ProviderUnavailable
+from payments.providers.sandbox import NAME, NOTIFY, SandboxOutcome, book
+from payments.providers.sandbox_faults import with_faults
 from waimai.infra import timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
@@ -52,26 +55,38 @@ def deliver(notice_id: int, *, using: str) -> None:
 
 def signed_notice(notice: SandboxNotice, *, using: str) -> tuple[dict[str, str], bytes]:
     """The headers and body of one call for a notice: the same body every time, freshly signed."""
-    charge = SandboxCharge.objects.on(using).get(payment_id=notice.payment_id)
-    success = notice.outcome == SandboxOutcome.SUCCESS
-    body = msgspec.json.encode(
-        sandbox_wire.Notice(
-            notify_id=f"N{notice.id}",
-            event="payment.captured" if success else "payment.failed",
-            merchant=sandbox_wire.MERCHANT,
-            payment=notice.payment_id,
-            amount=f"{charge.amount:.2f}",
-            transaction_id=f"SB{notice.payment_id}" if success else "",
-            reason="" if success else sandbox_wire.FAILURE_REASON,
-        )
-    )
+    body = msgspec.json.encode(msgspec.to_builtins(_truth(notice, using)) | notice.claims)
     return sandbox_wire.sign(body), body
+
+
+def _truth(notice: SandboxNotice, using: str) -> sandbox_wire.Notice:
+    """What the books say of it."""
+    names: dict[str, Any] = {
+        "notify_id": f"N{notice.id}",
+        "merchant": sandbox_wire.MERCHANT,
+        "payment": notice.payment_id,
+    }
+    if notice.refund_id is not None:
+        refund = SandboxRefund.objects.on(using).get(refund_id=notice.refund_id)
+        return sandbox_wire.Notice(
+            **names, event="refund.succeeded", refund=refund.refund_id, amount=f"{refund.amount:.2f}"
+        )
+    amount = f"{SandboxCharge.objects.on(using).get(payment_id=notice.payment_id).amount:.2f}"
+    if notice.outcome == SandboxOutcome.SUCCESS:
+        transaction_id = f"SB{notice.payment_id}"
+        return sandbox_wire.Notice(**names, event="payment.captured", amount=amount, transaction_id=transaction_id)
+    return sandbox_wire.Notice(**names, event="payment.failed", amount=amount, reason=sandbox_wire.FAILURE_REASON)
 
 
 def post(notice: SandboxNotice, *, using: str) -> str:
     """Call the webhook once; returns why it did not work, empty when it did."""
-    if take_fault("webhook", notice.payment_id) is not None:
-        return "the call was lost"
+    try:
+        return with_faults("webhook", notice.payment_id, lambda: _call(notice, using))
+    except ProviderUnavailable as error:
+        return str(error)
+
+
+def _call(notice: SandboxNotice, using: str) -> str:
     headers, body = signed_notice(notice, using=using)
     address = settings.WAIMAI_PUBLIC_URL.rstrip("/") + reverse("payment_webhook", args=[NAME])
     if urlsplit(address).scheme not in {"http", "https"}:
