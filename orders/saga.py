@@ -1,8 +1,17 @@
 """The order saga: reserve stock, charge, confirm stock; each step has its undo in `orders.compensation`.
 
 The row in the order's shard says how far it came. The request that places an order runs the first step itself; when it
-dies, `recover` goes on once `next_at` has passed. Claiming pushes `next_at` ahead (the lease) and raises `version`
-(the fence). The charge is the pivot: it is driven by the payment's own news, and after it there is only forward.
+dies, `recover` goes on once `next_at` has passed. The charge is the pivot: it is driven by the payment's own news, and
+after it there is only forward.
+
+Of several that work on one saga (after Garcia-Molina and Salem's sagas, dtm's barrier, Kleppmann's fencing tokens):
+
+- **Lease.** Who claims a saga pushes `next_at` ahead, and nobody looks at it until then. A lease proves nothing: its
+  holder may have stood still for longer than that, and not know it.
+- **Fence.** Each claim and each step of progress raises `version`. What only the owner may decide (to begin, to give
+  the order up, to note a failure) is done only while `version` is still the one that it claimed.
+- **Forward needs no fence.** Holding, opening, selling and releasing are the same whoever does them, and happen once:
+  by the barrier and the states of the holds on `default`, by compare-and-set of the order's state on its shard.
 """
 
 from __future__ import annotations
@@ -15,7 +24,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 import menu.services
 from menu.services import SoldOut
@@ -33,6 +42,7 @@ from waimai.infra.sharding import shard_of_id
 
 logger = logging.getLogger(__name__)
 
+FIRST_VERSION = 1
 RECOVER_AFTER_SECONDS = 5
 LEASE_SECONDS = 30
 RECOVERED_AT_ONCE = 50
@@ -42,19 +52,20 @@ T2, GIVEN_UP = crashpoints.around("place.t2"), crashpoints.around("place.give-up
 CLAIMED, PUT_OFF = crashpoints.around("saga.claim"), crashpoints.around("saga.retry")
 TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
 
-__all__ = ["EXPIRE", "RECOVER_AFTER_SECONDS", "recover", "reserve", "retry"]
+__all__ = ["EXPIRE", "FIRST_VERSION", "RECOVER_AFTER_SECONDS", "recover", "reserve"]
 
 
-def reserve(order_id: int, demands: Mapping[int, int]) -> None:
+def reserve(order_id: int, demands: Mapping[int, int], *, version: int = FIRST_VERSION) -> None:
     """T1 and T2: hold the portions, then open the order for payment, or cancel it for want of portions.
 
-    What became of it stands in the order, whoever was first, this call or recovery. Raises whatever the databases
-    raise: then recovery goes on. Twice is harmless.
+    `version` is the claim that it runs under: the row's first one for the request that wrote it. What became of it
+    stands in the order, whoever was first, this call or recovery. Raises whatever the databases raise: then recovery
+    goes on. Twice is harmless.
     """
     try:
         menu.services.hold_stock(order_id=order_id, demands=dict(demands))
     except SoldOut as refusal:
-        _give_up(order_id, Reason.SOLD_OUT, sold_out=refusal.extra["items"])
+        _give_up(order_id, version, Reason.SOLD_OUT, sold_out=refusal.extra["items"])
     else:
         _open_for_payment(order_id)
 
@@ -78,11 +89,16 @@ def _open_for_payment(order_id: int) -> None:
             menu.services.release_stock(order_ids=[order_id])
 
 
-def _give_up(order_id: int, reason: Reason, *, sold_out: list[Any]) -> None:
-    """`placing → cancelled`, unless the order has moved on. `sold_out` names what was missing, for the answer."""
+def _give_up(order_id: int, version: int, reason: Reason, *, sold_out: list[Any]) -> None:
+    """`placing → cancelled`, unless the order has moved on or somebody else has claimed its saga, who may do better.
+
+    `sold_out` names what was missing, for the answer.
+    """
     using = shard_of_id(order_id)
 
     def body() -> None:
+        if not _holds_claim(order_id, version, using):
+            return
         by = By(Actor.SYSTEM, reason=reason)
         order = changes.change(order_id, Order.give_up, by=by, at=db_now(using), sold_out=sold_out)
         cart.touch_after_refusal(order, using=using)
@@ -98,6 +114,8 @@ def recover(using: str) -> int:
         return 0
     claimed = run_atomic(using, lambda: _claim(using), commit=CLAIMED)
     for row in claimed:
+        if not _claimed(row.order_id, row.version, using).exists():
+            continue  # Those before it took longer than the lease.
         try:
             _go_on(row, using)
         except Exception as error:
@@ -120,9 +138,20 @@ def _claim(using: str) -> list[Saga]:
     return claimed
 
 
+def _claimed(order_id: int, version: int, using: str) -> QuerySet[Saga]:
+    """The row, if nobody has claimed it or moved it since."""
+    return Saga.objects.on(using).filter(order_id=order_id, version=version)
+
+
+def _holds_claim(order_id: int, version: int, using: str) -> bool:
+    """Whether the claim holds, until the open transaction ends: order and saga are locked, in everybody's order."""
+    list(Order.objects.by_id(order_id).select_for_update().values_list("pk"))
+    return bool(_claimed(order_id, version, using).select_for_update().values_list("pk"))
+
+
 def _go_on(row: Saga, using: str) -> None:
     if row.state == Saga.State.RUNNING and row.step == Saga.Step.RESERVE:
-        reserve(row.order_id, _demands_of(row.order_id, using))
+        reserve(row.order_id, _demands_of(row.order_id, using), version=row.version)
     else:
         compensation.go_on([row.order_id], using=using)
 
@@ -142,27 +171,16 @@ def _note_failure(row: Saga, error: Exception, using: str) -> None:
     order that couldn't be placed waits for nobody: it is given up, and what it may hold goes back."""
     too_often = row.attempts >= TRIES_BEFORE_STUCK and not isinstance(error, TRANSIENT)
     if too_often and row.state == Saga.State.RUNNING and row.step == Saga.Step.RESERVE:
-        _give_up(row.order_id, Reason.NOT_FINISHED, sold_out=[])
+        _give_up(row.order_id, row.version, Reason.NOT_FINISHED, sold_out=[])
         return
     pause = timedelta(seconds=min(2**row.attempts, 300))
-    mine = Saga.objects.on(using).filter(order_id=row.order_id, version=row.version)
-    mine.update(
+    noted = _claimed(row.order_id, row.version, using).update(
         state=Saga.State.STUCK if too_often else row.state,
         next_at=None if too_often else db_now(using) + pause,
         error=repr(error)[:500],
     )
-
-
-def retry(order_id: int) -> None:
-    """Take a stuck saga up again: forward while its order lives, backward when it was cancelled."""
-    using = shard_of_id(order_id)
-    status = Order.objects.by_id(order_id).values_list("status", flat=True).first()
-    state = Saga.State.COMPENSATING if status == Status.CANCELLED else Saga.State.RUNNING
-    stuck = Saga.objects.on(using).filter(order_id=order_id, state=Saga.State.STUCK)
-    run_atomic(
-        using,
-        lambda: stuck.update(state=state, next_at=db_now(using), attempts=0, error="", version=F("version") + 1),
-    )
+    if noted and too_often:
+        logger.error("saga of order %s is stuck at %s after %s tries: %r", row.order_id, row.step, row.attempts, error)
 
 
 def _set(order_id: int, using: str, **columns: Any) -> None:
