@@ -81,6 +81,8 @@ class Up:
             self._watch_over()
             self.supervisor.say("stopping")
         finally:
+            # Who comes from now on is refused, instead of standing in line at a door that won't open again.
+            self.listener.close()
             self.supervisor.stop()
         self.supervisor.say("stopped")
         return 0

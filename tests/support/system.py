@@ -27,9 +27,9 @@ COLD_START_SECONDS = 180.0
 class System:
     """One `bin/up` on a folder of its own."""
 
-    def __init__(self, root: Path, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, root: Path, folder: Path, *arguments: str, port: int = 0, **environment: str) -> None:
         self.root, self.folder = root, folder
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = folder / "output"
         folder.mkdir(exist_ok=True)
