@@ -1,0 +1,166 @@
+"""A process dies at every crash point there is, another takes over, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+import menu.services
+from orders import saga
+from orders.models import Saga
+from orders.placing import ROUTE
+from payments.models import Refund, SandboxFault
+from tests import factories
+from tests.factories import Person, Stall
+from tests.faults.evening import CHAPTERS, Evening, due, place
+from tests.support.databases import Databases
+from waimai.infra import crashpoints, ids
+from waimai.infra.clock import db_now
+from waimai.infra.models import IdempotencyKey, OutboxMessage, Timer, WorkerLease
+from waimai.infra.sharding import databases, shards
+
+pytestmark = pytest.mark.data
+
+# Where it makes a difference that one of a batch, or of a customer's orders, was already through.
+SECOND_PASSINGS = (
+    "place.t0.after",
+    "place.t2.before",
+    "stock.hold.after",
+    "relay.heard",
+    "saga.step",
+    "refund.call.after",
+    "timer.send.after",
+)
+# Calls to our own webhook are the sandbox's affair: nobody answers them here.
+OURS = ("order.expire", "order.complete", "payment.poll", "refund.send")
+
+
+@pytest.fixture
+def evening(db_all: Databases, mei: Person, stall: Stall, tmp_path: Path) -> Evening:
+    """Fifty fish, one tofu, and as much rice as anybody wants."""
+    menu.services.set_stock(item_id=stall.fish, available=50)
+    menu.services.set_stock(item_id=stall.tofu, available=1)
+    return Evening(mei, stall, tmp_path / "diary")
+
+
+@pytest.fixture(autouse=True)
+def _worker_numbers(db_all: Databases) -> None:
+    """Numbers of the processes that died in tests before: in life they come back after a minute."""
+    WorkerLease.objects.exclude(owner=getattr(ids._current, "_owner", "")).delete()
+
+
+@pytest.mark.parametrize("crash_at", [*crashpoints.names(), *(f"{name}:2" for name in SECOND_PASSINGS)])
+def test_whatever_a_crash_cuts_off_is_finished_once(crash_at: str, evening: Evening, passings: Passings) -> None:
+    name, _, count = crash_at.partition(":")
+    chapters = [chapter for chapter in CHAPTERS if passings(chapter)[name] >= int(count or 1)]
+    assert chapters, f"no chapter of tests/faults/evening.py passes {crash_at}"
+
+    assert in_a_process(lambda: chapters[0](evening), crash_at=crash_at) == -signal.SIGKILL
+
+    take_over(evening)
+    assert factories.audit() == []
+    answers = ask_again(evening)
+    assert answers | evening.heard() == answers
+    assert ask_again(evening) == answers
+    take_over(evening)
+    assert factories.audit() == []
+    assert left_over() == []
+    assert_one_order_per_key(evening)
+
+
+def take_over(evening: Evening) -> None:
+    """What other processes do once the leases of the dead one have ended: sweep, relay, recover; twice."""
+    for _ in range(2):
+        for alias in databases():
+            OutboxMessage.objects.on(alias).filter(state=OutboxMessage.State.PENDING).update(next_at=db_now(alias))
+        for alias in shards():
+            SandboxFault.objects.on(alias).all().delete()
+            Saga.objects.on(alias).filter(next_at__isnull=False).update(next_at=db_now(alias))
+            due("payment.poll", alias)
+            due("refund.send", alias)
+        factories.settle()
+        for alias in shards():
+            saga.recover(alias)
+        factories.settle()
+
+
+def ask_again(evening: Evening) -> dict[str, int]:
+    """The customer who got no answer, or forgot it, sends each request once more, with its key."""
+    return {key: place(evening.who, evening.at, key, *wanted) for key, wanted in evening.asked().items()}
+
+
+def left_over() -> list[str]:
+    """Work that is still to be done, though nothing hinders it."""
+    found = [
+        f"message {row.topic} of {row.key}"
+        for alias in databases()
+        for row in OutboxMessage.objects.on(alias).exclude(state=OutboxMessage.State.DONE)
+    ]
+    for alias in shards():
+        found += [f"saga of {row.order_id}" for row in Saga.objects.on(alias).filter(next_at__isnull=False)]
+        found += [f"refund {row.id}" for row in Refund.objects.on(alias).exclude(status="succeeded")]
+        late = Timer.objects.on(alias).filter(kind__in=OURS, due_at__lte=db_now(alias))
+        found += [f"timer {row.kind} of {row.ref_id}" for row in late]
+    return found
+
+
+def assert_one_order_per_key(evening: Evening) -> None:
+    keys = IdempotencyKey.objects.on(evening.who.shard).filter(route=ROUTE)
+    assert sorted(keys.values_list("key", flat=True)) == sorted(evening.asked())
+    assert sorted(keys.values_list("ref_id", flat=True)) == factories.orders_of(evening.who)
+
+
+# --- a process of its own ---
+
+Passings = Callable[[Callable[[Evening], None]], Counter[str]]
+_passings: dict[str, Counter[str]] = {}
+
+
+@pytest.fixture
+def passings(evening: Evening, db_all: Databases, tmp_path: Path) -> Passings:
+    """How often a chapter passes each point; lived once without a crash, all of them together."""
+
+    def of(chapter: Callable[[Evening], None]) -> Counter[str]:
+        return _passings.get(chapter.__name__, Counter())
+
+    if not _passings:
+        for number, chapter in enumerate(CHAPTERS):
+            seen = tmp_path / chapter.__name__
+            rehearsal = Evening(factories.person(f"1370000{number:04}"), evening.at, tmp_path / "rehearsal")
+            assert in_a_process(lambda: count_passings(chapter, rehearsal, seen)) == 0
+            _passings[chapter.__name__] = Counter(json.loads(seen.read_text()))
+    return of
+
+
+def count_passings(chapter: Callable[[Evening], None], evening: Evening, into: Path) -> None:
+    """Live a chapter and write down how often it passed each point."""
+    seen: Counter[str] = Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crashpoints.Point, "__call__", lambda point: seen.update([point.name]))
+        chapter(evening)
+    into.write_text(json.dumps(seen))
+
+
+def in_a_process(body: Callable[[], None], *, crash_at: str = "") -> int:
+    """Run `body` in a process of its own; its exit status, -9 after SIGKILL."""
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            crashpoints.arm(crash_at)
+            body()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
