@@ -7,8 +7,10 @@ import os
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -29,6 +31,7 @@ from waimai.infra.sharding import databases, shards
 
 pytestmark = pytest.mark.data
 
+Passings = dict[Callable[[Evening], None], Counter[str]]
 # Where it makes a difference that one of a batch, or of a customer's orders, was already through.
 SECOND_PASSINGS = (
     "place.t0.after",
@@ -44,39 +47,47 @@ OURS = ("order.expire", "order.complete", "payment.poll", "refund.send")
 
 
 @pytest.fixture
-def evening(db_all: Databases, mei: Person, stall: Stall, tmp_path: Path) -> Evening:
+def evening(passings: Passings, mei: Person, tmp_path: Path) -> Evening:
+    """Mei's."""
+    return Evening(mei, well_stocked(), tmp_path / "diary")
+
+
+def well_stocked() -> Stall:
     """Fifty fish, one tofu, and as much rice as anybody wants."""
+    stall = factories.stall()
     menu.services.set_stock(item_id=stall.fish, available=50)
     menu.services.set_stock(item_id=stall.tofu, available=1)
-    return Evening(mei, stall, tmp_path / "diary")
+    return stall
 
 
 @pytest.fixture(autouse=True)
-def _worker_numbers(db_all: Databases) -> None:
-    """Numbers of the processes that died in tests before: in life they come back after a minute."""
+def _alone(db_all: Databases, settings: Any) -> None:
+    """No web process waits for the sandbox's calls; and the worker numbers of the dead, who keep them for a minute,
+    come back at once, as their tests' rows are gone."""
+    settings.WAIMAI_PUBLIC_URL = "nowhere"
     WorkerLease.objects.exclude(owner=getattr(ids._current, "_owner", "")).delete()
 
 
 @pytest.mark.parametrize("crash_at", [*crashpoints.names(), *(f"{name}:2" for name in SECOND_PASSINGS)])
 def test_whatever_a_crash_cuts_off_is_finished_once(crash_at: str, evening: Evening, passings: Passings) -> None:
     name, _, count = crash_at.partition(":")
-    chapters = [chapter for chapter in CHAPTERS if passings(chapter)[name] >= int(count or 1)]
+    chapters = [chapter for chapter in CHAPTERS if passings[chapter][name] >= int(count or 1)]
     assert chapters, f"no chapter of tests/faults/evening.py passes {crash_at}"
 
     assert in_a_process(lambda: chapters[0](evening), crash_at=crash_at) == -signal.SIGKILL
 
-    take_over(evening)
+    take_over()
     assert factories.audit() == []
     answers = ask_again(evening)
     assert answers | evening.heard() == answers
     assert ask_again(evening) == answers
-    take_over(evening)
+    take_over()
     assert factories.audit() == []
     assert left_over() == []
     assert_one_order_per_key(evening)
 
 
-def take_over(evening: Evening) -> None:
+def take_over() -> None:
     """What other processes do once the leases of the dead one have ended: sweep, relay, recover; twice."""
     for _ in range(2):
         for alias in databases():
@@ -120,24 +131,23 @@ def assert_one_order_per_key(evening: Evening) -> None:
 
 # --- a process of its own ---
 
-Passings = Callable[[Callable[[Evening], None]], Counter[str]]
-_passings: dict[str, Counter[str]] = {}
+_passings: Passings = {}
 
 
 @pytest.fixture
-def passings(evening: Evening, db_all: Databases, tmp_path: Path) -> Passings:
-    """How often a chapter passes each point; lived once without a crash, all of them together."""
-
-    def of(chapter: Callable[[Evening], None]) -> Counter[str]:
-        return _passings.get(chapter.__name__, Counter())
-
+def passings(db_all: Databases, tmp_path: Path) -> Passings:
+    """How often a chapter passes each point; all of them are lived once without a crash to know."""
     if not _passings:
+        stall = well_stocked()
         for number, chapter in enumerate(CHAPTERS):
+            evening = Evening(factories.person(f"1370000{number:04}"), stall, tmp_path / "rehearsal")
             seen = tmp_path / chapter.__name__
-            rehearsal = Evening(factories.person(f"1370000{number:04}"), evening.at, tmp_path / "rehearsal")
-            assert in_a_process(lambda: count_passings(chapter, rehearsal, seen)) == 0
-            _passings[chapter.__name__] = Counter(json.loads(seen.read_text()))
-    return of
+            assert in_a_process(partial(count_passings, chapter, evening, seen)) == 0
+            _passings[chapter] = Counter(json.loads(seen.read_text()))
+        take_over()
+        assert factories.audit() == []
+        db_all.empty()
+    return _passings
 
 
 def count_passings(chapter: Callable[[Evening], None], evening: Evening, into: Path) -> None:
