@@ -38,18 +38,18 @@ STOPS_WITHIN_SECONDS = 40.0
 class Program:
     """One process of ours, and those that took its place when it was started again."""
 
-    def __init__(self, fleet: Fleet, kind: Kind, number: int, environment: Mapping[str, str]) -> None:
-        self.fleet, self.kind, self.name = fleet, kind, f"{kind}-{number}"
+    def __init__(self, fleet: Fleet, kind: Kind, number: int, environment: Mapping[str, str], root: Path) -> None:
+        self.fleet, self.kind, self.name, self.root = fleet, kind, f"{kind}-{number}", root
         self.environment = dict(environment)
         self.log = fleet.folder / f"{self.name}.log"
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512) if kind == "web" else None
+        self.port = self.listener.getsockname()[1] if self.listener else 0
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where a web process is found; the port stays the same when it is started again."""
-        assert self.listener is not None
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def running(self) -> bool:
@@ -62,7 +62,7 @@ class Program:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self._arguments()],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.fleet.environment() | self.environment | environment,
                 stdout=log,
                 stderr=log,
@@ -100,6 +100,12 @@ class Program:
         self.signal(signal.SIGTERM)
         assert self.process is not None
         return self.process.wait(STOPS_WITHIN_SECONDS)
+
+    def retire(self) -> int:
+        """Stop it for good: a web process's port is refused from now on. Its exit status."""
+        if self.listener:
+            self.listener.close()
+        return self.stop()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it lives."""
@@ -174,20 +180,22 @@ class Fleet:
             "WAIMAI_LOG_LEVEL": "WARNING",
         }
 
-    def start(self, kind: Kind, **environment: str) -> Program:
-        """Start one more process of a kind; a web process is waited for."""
-        program = Program(self, kind, len(self.programs), environment)
+    def start(self, kind: Kind, *, root: Path = ROOT, **environment: str) -> Program:
+        """Start one more process of a kind, of the release in `root`; a web process is waited for."""
+        program = Program(self, kind, len(self.programs), environment, root)
         self.programs.append(program)
         program.start()
         if kind == "web":
             program.wait_until_ready()
         return program
 
-    def manage(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a `manage.py` command on the fleet's databases."""
+    def manage(
+        self, *arguments: str, check: bool = True, root: Path = ROOT, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a `manage.py` command of the release in `root` on the fleet's databases."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            cwd=root,
             env=self.environment() | environment,
             check=check,
             capture_output=True,

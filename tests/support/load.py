@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from collections import Counter
@@ -62,7 +61,10 @@ class Answer:
 
 @dataclass
 class Load:
-    """Threads that place orders one after the other until told to stop; also pays every `pay_every`-th order."""
+    """Threads that place orders one after the other until told to stop; also pays every `pay_every`-th order.
+
+    With `insist` a key is asked again until its order is acknowledged, also after the end.
+    """
 
     url: str
     people: list[Person]
@@ -70,6 +72,7 @@ class Load:
     wanted: tuple[tuple[int, int], ...] = ()
     pause_seconds: float = 0.0
     pay_every: int = 0
+    insist: bool = False
     acknowledged: dict[tuple[int, str], int] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
 
@@ -111,7 +114,7 @@ class Load:
 
     def differing(self) -> list[str]:
         """Keys under which the system now answers something else than it did."""
-        callers = {person.id: Caller(self.url, person) for person in self.people}
+        callers = {person.id: self.caller(person) for person in self.people}
         return [
             f"{key}: {order_id}, now {answer.status_code} {answer.text[:200]}"
             for (person_id, key), order_id in list(self.acknowledged.items())
@@ -119,24 +122,34 @@ class Load:
             or answer.json()["id"] != order_id
         ]
 
+    def caller(self, person: Person) -> Caller:
+        """The telephone of a customer."""
+        return Caller(self.url, person)
+
     def _order(self, person: Person) -> None:
-        caller = Caller(self.url, person)
-        for number in itertools.count():
-            if self._stop.is_set():
-                return
+        caller = self.caller(person)
+        number, status = 0, CREATED
+        while not self._stop.is_set() or (self.insist and status != CREATED):
             key = f"load-{person.id}-{number}"
-            started = time.monotonic()
-            try:
-                answer = caller.place(self.stall, *self.wanted, key=key)
-                status = answer.status_code
-            except requests.RequestException:
-                status = NO_ANSWER
-            now = time.monotonic()
-            self.answers.append(Answer(status, now - started, now))
+            status = self._place(caller, key)
             if status == CREATED:
-                self.acknowledged[person.id, key] = answer.json()["id"]
-                self._pay(caller, answer.json()["id"], number)
-            self._stop.wait(self.pause_seconds if status == CREATED else max(self.pause_seconds, SOON_SECONDS))
+                self._pay(caller, self.acknowledged[person.id, key], number)
+            if status == CREATED or not self.insist:
+                number += 1
+            time.sleep(self.pause_seconds if status == CREATED else max(self.pause_seconds, SOON_SECONDS))
+
+    def _place(self, caller: Caller, key: str) -> int:
+        started = time.monotonic()
+        try:
+            answer = caller.place(self.stall, *self.wanted, key=key)
+            status = answer.status_code
+        except requests.RequestException:
+            status = NO_ANSWER
+        now = time.monotonic()
+        self.answers.append(Answer(status, now - started, now))
+        if status == CREATED:
+            self.acknowledged[caller.person.id, key] = answer.json()["id"]
+        return status
 
     def _pay(self, caller: Caller, order_id: int, number: int) -> None:
         if not self.pay_every or number % self.pay_every:

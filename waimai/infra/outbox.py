@@ -160,15 +160,29 @@ def _claim(using: str, owner: str, limit: int) -> list[OutboxMessage]:
 def _deliver(message: OutboxMessage, using: str) -> bool:
     """Run the hearers of one message; False when it has to come back."""
     try:
-        event = msgspec.convert(message.payload, _classes[message.topic])
+        event = _read(message)
         for handler in _hearers[message.topic]:
             handler(event, using=using)
             HEARD()
     except Exception as error:
-        logger.warning("outbox: %s of %s failed: %r", message.topic, message.key, error, exc_info=True)
+        logger.warning(
+            "outbox: %s of %s failed: %r", message.topic, message.key, error, exc_info=not isinstance(error, TRANSIENT)
+        )
         _postpone(message, using, error)
         return False
     return True
+
+
+class UnknownMessage(Exception):
+    """This release can't read a message; the one that wrote it can. It comes back until it is parked."""
+
+
+def _read(message: OutboxMessage) -> Event:
+    """The event in a message: members it has too many are passed over, those it lacks must have a default."""
+    try:
+        return msgspec.convert(message.payload, _classes[message.topic])
+    except (KeyError, msgspec.ValidationError) as error:
+        raise UnknownMessage(f"this release doesn't understand {message.topic}: {error}") from error
 
 
 def _postpone(message: OutboxMessage, using: str, error: Exception) -> None:
@@ -185,9 +199,11 @@ def _postpone(message: OutboxMessage, using: str, error: Exception) -> None:
     run_atomic(using, lambda: mine.update(next_at=later, **facts), commit=PUT_OFF)
 
 
-def revive(message_ids: Iterable[uuid.UUID], *, using: str) -> int:
-    """Give parked messages another round of tries; returns how many."""
-    parked = OutboxMessage.objects.on(using).filter(id__in=list(message_ids), state=OutboxMessage.State.PARKED)
+def revive(message_ids: Iterable[uuid.UUID] | None = None, *, using: str) -> int:
+    """Give these parked messages, or all that are parked, another round of tries; returns how many."""
+    parked = OutboxMessage.objects.on(using).filter(state=OutboxMessage.State.PARKED)
+    if message_ids is not None:
+        parked = parked.filter(id__in=list(message_ids))
     return parked.update(state=OutboxMessage.State.PENDING, attempts=0, next_at=db_now(using), error="")
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from waimai.infra import outbox
 from waimai.infra.loops import relay_rounds
+from waimai.infra.sharding import databases
 from waimai.management.commands._loop import run_until_told
 
 
@@ -16,11 +18,15 @@ class Command(BaseCommand):
     help = "Run the hearers of every outbox message that is due, on every database."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """One option."""
+        """What to do beyond one round."""
         parser.add_argument("--loop", action="store_true", help="go on until SIGTERM")
+        parser.add_argument("--revive", action="store_true", help="first take up again what was parked")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Relay once or for ever."""
+        if options["revive"]:
+            for alias in databases():
+                self.stdout.write(f"parked {alias}: {outbox.revive(using=alias)} taken up again")
         if options["loop"]:
             return run_until_told(relay_rounds())
         for name, _, relay in relay_rounds():
