@@ -119,30 +119,36 @@ def _money(using: str) -> Iterator[str]:
     for batch in batches(using):
         for order in batch:
             while book is not None and book.order_id < order.pk:
-                yield f"I3 order {book.order_id}: {book.captured} captured for an order that isn't there"
+                yield _of_no_order(book)
                 book = next(books, None)
             mine = book if book is not None and book.order_id == order.pk else None
             yield from _balance(order, mine)
             if mine is not None:
                 book = next(books, None)
     while book is not None:
-        yield f"I3 order {book.order_id}: {book.captured} captured for an order that isn't there"
+        yield _of_no_order(book)
         book = next(books, None)
 
 
+def _of_no_order(book: OrderBooks) -> str:
+    return f"I3 order {book.order_id}: {book.charged} captured for an order that isn't there"
+
+
 def _balance(order: Order, book: OrderBooks | None) -> Iterator[str]:
-    kept = book.captured - book.refund_requested if book else 0
+    kept = book.kept if book else 0
     due = order.total if order.payment_status == PaymentStatus.PAID else 0
     if kept != due:
         yield f"I3 order {order.pk}: {order.status}, {order.payment_status}, keeps {kept} instead of {due}"
-    if (order.payment_status == PaymentStatus.PAID) == (order.status == Status.CANCELLED) and book:
-        yield f"I7 order {order.pk}: {order.status} and {order.payment_status}"
-    if order.status == Status.CANCELLED and book and book.closing_refunds != book.captured_payments:
-        yield f"I7 order {order.pk}: {book.closing_refunds} closing refunds for {book.captured_payments} payments"
-    if order.payment_status not in REFUND_STATES or book is None:
+    if book is None or not book.charges:
         return
-    if (order.payment_status == PaymentStatus.REFUNDED) != (book.refunded == book.captured):
-        yield f"I3 order {order.pk}: {order.payment_status} with {book.refunded} of {book.captured} back"
+    if (order.payment_status == PaymentStatus.PAID) == (order.status == Status.CANCELLED):
+        yield f"I7 order {order.pk}: {order.status} and {order.payment_status}"
+    if order.status == Status.CANCELLED and book.closing_refunds != book.charges:
+        yield f"I7 order {order.pk}: {book.closing_refunds} closing refunds for {book.charges} payments"
+    if order.payment_status not in REFUND_STATES:
+        return
+    if (order.payment_status == PaymentStatus.REFUNDED) != (book.refunded == book.charged):
+        yield f"I3 order {order.pk}: {order.payment_status} with {book.refunded} of {book.charged} back"
 
 
 def _stock(orders: Sequence[Order], using: str) -> Iterator[str]:

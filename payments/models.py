@@ -22,6 +22,8 @@ MONEY: dict[str, Any] = {"max_digits": 10, "decimal_places": 2}
 class Payment(ShardedModel):
     """One attempt to pay one order with one provider. Its id is the number the provider knows it by."""
 
+    partitioned_by = "id"
+
     id = models.BigIntegerField(_("支付号"), primary_key=True)
     order_id = models.BigIntegerField(_("订单号"))
     user_id = models.BigIntegerField(_("用户"))
@@ -104,6 +106,8 @@ class PaymentAlert(ShardedModel):
 class Refund(ShardedModel):
     """Money on its way back. Its id is the number the provider knows it by, the same at every try."""
 
+    archived_by = "order_id"
+
     id = models.BigIntegerField(_("退款号"), primary_key=True)
     payment_id = models.BigIntegerField(_("支付号"))
     order_id = models.BigIntegerField(_("订单号"))
@@ -163,6 +167,8 @@ class LedgerEntry(ShardedModel):
     Its id is the number of the payment, refund or adjustment that it books: one number, one entry, and on MySQL the
     column by which months stand apart. `amount` in yuan, what we gave back is negative.
     """
+
+    partitioned_by = "id"
 
     class Kind(models.TextChoices):
         CHARGE = "charge", _("收款")

@@ -11,6 +11,7 @@ from typing import Any
 
 import django_stubs_ext
 import environ
+from celery.schedules import crontab
 
 from waimai.infra import parts
 
@@ -156,6 +157,12 @@ CELERY_BEAT_SCHEDULE = {
         "sweep_timers": 2.0,
         "keep_house": 3600.0,
     }.items()
+}
+# 11:00 in Shanghai: providers give out the statement of a day at about ten on the next.
+CELERY_BEAT_SCHEDULE["reconcile_yesterday"] = {
+    "task": "payments.tasks.reconcile_yesterday",
+    "schedule": crontab(hour=3, minute=0),
+    "options": {"expires": 24 * 3600.0},
 }
 
 # --- people ---

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=10, verbose_name="金额")),
                 ("order_id", models.BigIntegerField(verbose_name="订单号")),
-                ("payment_id", models.BigIntegerField(null=True, verbose_name="支付号")),
+                ("payment_id", models.BigIntegerField(verbose_name="支付号")),
                 ("provider", models.CharField(max_length=16, verbose_name="支付渠道")),
                 ("reference", models.CharField(blank=True, max_length=64, verbose_name="渠道流水号")),
                 ("actor", models.CharField(blank=True, max_length=64, verbose_name="经办人")),

@@ -6,12 +6,12 @@ again with the same number has no second effect.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 # How old a notification may be, or how far ahead of our clock.
 MAX_AGE_SECONDS = 300
@@ -86,6 +86,21 @@ class Notification:
     outcome: Outcome | RefundDone
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatementRow:
+    """A line of a provider's statement: money that moved, `amount` yuan above zero, at a time by the provider's clock.
+
+    `number` is ours (of the payment or the refund) as the provider knows it, `payment_id` what a refund was taken from.
+    """
+
+    kind: Literal["charge", "refund"]
+    number: int
+    payment_id: int
+    transaction_id: str
+    amount: Decimal
+    at: datetime
+
+
 class Provider(Protocol):
     """A payment provider. Calls raise ProviderUnavailable (ask again) or ProviderRefused (don't).
 
@@ -120,4 +135,11 @@ class Provider(Protocol):
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Notification:
         """Verify and read a notification. Raises WebhookRefused or WebhookMalformed."""
+        ...
+
+    def statement(self, since: datetime, until: datetime) -> Iterable[StatementRow]:
+        """All money that moved from `since` until just before `until`; may take as long as the file is large.
+
+        Raises ProviderUnavailable when it isn't there (yet): real ones give it out on the next morning, by the day.
+        """
         ...

@@ -7,8 +7,8 @@ payer who was faster than our close.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from payments.models import SandboxCharge, SandboxNotice, SandboxRefund
 from payments.money import yuan
-from payments.providers import sandbox_wire
+from payments.providers import sandbox_statement, sandbox_wire
 from payments.providers.base import (
     Charge,
     Notification,
@@ -25,6 +25,7 @@ from payments.providers.base import (
     OutcomeState,
     ProviderRefused,
     RefundCall,
+    StatementRow,
 )
 from payments.providers.sandbox_faults import Fault as Fault
 from payments.providers.sandbox_faults import fail_next as fail_next
@@ -70,6 +71,10 @@ class Sandbox:
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Notification:
         """Verify and read what `sandbox_wire` signed."""
         return sandbox_wire.parse(headers, body)
+
+    def statement(self, since: datetime, until: datetime) -> Iterator[StatementRow]:
+        """What the books say moved in a period."""
+        return sandbox_statement.rows(since, until)
 
 
 def tell(
@@ -131,7 +136,8 @@ def book(notice: SandboxNotice, *, using: str) -> None:
     charge = SandboxCharge.objects.on(using).filter(payment_id=notice.payment_id)
     if notice.outcome == SandboxOutcome.SUCCESS:
         paid = charge.exclude(state=SandboxCharge.State.CAPTURED)
-        paid.update(state=SandboxCharge.State.CAPTURED, transaction_id=f"SB{notice.payment_id}")
+        change = {"transaction_id": f"SB{notice.payment_id}", "captured_at": notice.due_at}
+        paid.update(state=SandboxCharge.State.CAPTURED, **change)
     else:
         charge.filter(state=SandboxCharge.State.OPEN).update(state=SandboxCharge.State.FAILED)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from payments.services.audit import OrderBooks, books, payment_problems
 from payments.services.housekeeping import forget_receipts
+from payments.services.ledger import adjust, fill_ledger
 from payments.services.paying import ROUTE, StartedPayment, start_payment, stop_collecting
 from payments.services.polling import poll_payment
 from payments.services.reading import PaymentInfo, captured_payments, get_payment
+from payments.services.reconciling import Reconciliation, day, reconcile, reconcile_yesterday, yesterday
 from payments.services.refunding import refund_order, request_refund, send_refund, send_refunds_now
 from payments.services.sandbox import tell_sandbox
 from payments.services.settling import lock_payments
@@ -17,15 +19,21 @@ __all__ = [
     "ROUTE",
     "OrderBooks",
     "PaymentInfo",
+    "Reconciliation",
     "StartedPayment",
+    "adjust",
     "books",
     "captured_payments",
+    "day",
+    "fill_ledger",
     "forget_receipts",
     "get_payment",
     "handle_webhook",
     "lock_payments",
     "payment_problems",
     "poll_payment",
+    "reconcile",
+    "reconcile_yesterday",
     "refund_order",
     "request_refund",
     "send_refund",
@@ -33,4 +41,5 @@ __all__ = [
     "start_payment",
     "stop_collecting",
     "tell_sandbox",
+    "yesterday",
 ]

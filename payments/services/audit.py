@@ -1,4 +1,4 @@
-"""What the audit asks of payments: the books by order, and what is wrong in them."""
+"""What the audit asks of payments: the books by order, from the ledger, and what is wrong in them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 from django.db.models import Count, Q, Sum
 
-from payments.models import Payment, ProviderTransaction, Refund
+from payments.models import LedgerEntry, Payment, ProviderTransaction, Refund
 from payments.money import NOTHING, yuan
+from payments.services import ledger_audit
+from payments.services.ledger_audit import batches
 from payments.states import OPEN, PaymentStatus, RefundStatus
 from waimai.infra.clock import db_now
 
@@ -23,29 +25,36 @@ REFUND_PENDING = timedelta(minutes=30)
 
 @dataclass(frozen=True, kw_only=True)
 class OrderBooks:
-    """The money of one order, in yuan: what came in, what was asked to go back, and what did."""
+    """The money of one order by the ledger, in yuan; `promised` was asked to go back and isn't in the ledger yet."""
 
     order_id: int
-    captured: Decimal
-    refund_requested: Decimal
+    charged: Decimal
     refunded: Decimal
-    captured_payments: int
+    adjusted: Decimal
+    promised: Decimal
+    charges: int
     closing_refunds: int
+
+    @property
+    def kept(self) -> Decimal:
+        """What remains of it when all promises are kept."""
+        return self.charged - self.refunded + self.adjusted - self.promised
 
 
 def books(using: str) -> Iterator[OrderBooks]:
-    """The books of every order with a captured payment, by order id, read in batches."""
+    """The books of every order in the ledger, by order id, read in batches."""
     last = 0
-    while batch := _captured_by_order(using, last):
-        given_back = _refunds_by_order(using, [row["order_id"] for row in batch])
+    while batch := _ledger_by_order(using, last):
+        asked_for = _refunds_by_order(using, [row["order_id"] for row in batch])
         for row in batch:
-            refunds = given_back.get(row["order_id"], {})
+            refunds = asked_for.get(row["order_id"], {})
             yield OrderBooks(
                 order_id=row["order_id"],
-                captured=yuan(row["captured"]),
-                captured_payments=row["payments"],
-                refund_requested=yuan(refunds.get("requested")),
-                refunded=yuan(refunds.get("refunded")),
+                charged=yuan(row["charged"]),
+                refunded=-yuan(row["refunded"]),
+                adjusted=yuan(row["adjusted"]),
+                promised=yuan(refunds.get("promised")),
+                charges=row["charges"],
                 closing_refunds=refunds.get("closing_count", 0),
             )
         last = batch[-1]["order_id"]
@@ -53,30 +62,33 @@ def books(using: str) -> Iterator[OrderBooks]:
 
 def payment_problems(using: str) -> list[str]:
     """One line for every rule of money that a database's rows break; empty when all is well."""
-    return [*_uneven_refunds(using), *_captures_without_transaction(using), *_forgotten(using)]
+    return [
+        *_uneven_refunds(using),
+        *_captures_without_transaction(using),
+        *_forgotten(using),
+        *ledger_audit.unbooked(using),
+        *ledger_audit.unfounded(using),
+    ]
 
 
-def _captured_by_order(using: str, after: int) -> list[dict[str, Any]]:
-    rows = Payment.objects.on(using).filter(status=PaymentStatus.CAPTURED, order_id__gt=after).order_by("order_id")
-    return list(rows.values("order_id").annotate(captured=Sum("amount"), payments=Count("id"))[:BATCH])
+def _ledger_by_order(using: str, after: int) -> list[dict[str, Any]]:
+    rows = LedgerEntry.objects.on(using).filter(order_id__gt=after).order_by("order_id").values("order_id")
+    sums = rows.annotate(
+        charged=Sum("amount", filter=Q(kind=LedgerEntry.Kind.CHARGE)),
+        refunded=Sum("amount", filter=Q(kind=LedgerEntry.Kind.REFUND)),
+        adjusted=Sum("amount", filter=Q(kind=LedgerEntry.Kind.ADJUSTMENT)),
+        charges=Count("id", filter=Q(kind=LedgerEntry.Kind.CHARGE)),
+    )
+    return list(sums[:BATCH])
 
 
 def _refunds_by_order(using: str, order_ids: list[int]) -> dict[int, dict[str, Any]]:
     rows = Refund.objects.on(using).filter(order_id__in=order_ids).order_by("order_id").values("order_id")
     sums = rows.annotate(
-        requested=Sum("amount"),
-        refunded=Sum("amount", filter=Q(status=RefundStatus.SUCCEEDED)),
+        promised=Sum("amount", filter=~Q(status=RefundStatus.SUCCEEDED)),
         closing_count=Count("id", filter=Q(closing=True)),
     )
     return {row["order_id"]: row for row in sums}
-
-
-def _batches(rows: Any) -> Iterator[list[Any]]:
-    """The rows of a query by their id, some hundred at a time."""
-    last = 0
-    while batch := list(rows.filter(id__gt=last).order_by("id")[:BATCH]):
-        yield batch
-        last = batch[-1].id
 
 
 def _uneven_refunds(using: str) -> Iterator[str]:
@@ -101,7 +113,7 @@ def _uneven(row: dict[str, Any], captured: Decimal) -> Iterator[str]:
 
 
 def _captures_without_transaction(using: str) -> Iterator[str]:
-    for batch in _batches(Payment.objects.on(using).filter(status=PaymentStatus.CAPTURED)):
+    for batch in batches(Payment.objects.on(using).filter(status=PaymentStatus.CAPTURED)):
         numbers = [payment.transaction_id for payment in batch]
         rows = ProviderTransaction.objects.on(using).filter(transaction_id__in=numbers)
         known = {(row.provider, row.transaction_id): row.payment_id for row in rows}
@@ -113,8 +125,8 @@ def _captures_without_transaction(using: str) -> Iterator[str]:
 def _forgotten(using: str) -> Iterator[str]:
     """Payments that stayed open past their time, and refunds that wait too long."""
     now = db_now(using)
-    for batch in _batches(Payment.objects.on(using).filter(status__in=OPEN, expires_at__lt=now - OPEN_AFTER_EXPIRY)):
+    for batch in batches(Payment.objects.on(using).filter(status__in=OPEN, expires_at__lt=now - OPEN_AFTER_EXPIRY)):
         yield from (f"payment {payment.id}: {payment.status} long after it expired" for payment in batch)
     waiting = Refund.objects.on(using).filter(status=RefundStatus.PENDING, created_at__lt=now - REFUND_PENDING)
-    for batch in _batches(waiting):
+    for batch in batches(waiting):
         yield from (f"refund {refund.id}: pending after {refund.attempts} tries" for refund in batch)

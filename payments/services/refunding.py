@@ -20,8 +20,8 @@ from payments.errors import RefundNotPossible, RefundTooLarge
 from payments.events import RefundSucceeded
 from payments.models import Payment, PaymentAlert, Refund
 from payments.money import NOTHING, yuan
-from payments.providers.base import ProviderRefused, ProviderUnavailable, RefundCall
-from payments.services import reading, settling
+from payments.providers.base import ProviderRefused, ProviderUnavailable, RefundCall, RefundDone
+from payments.services import ledger, reading, settling
 from payments.states import PaymentStatus, RefundStatus
 from waimai.infra import crashpoints, ids, outbox, timers
 from waimai.infra.clock import db_now
@@ -103,6 +103,22 @@ def send_refund(*, refund_id: int, using: str) -> None:
         run_atomic(using, lambda: timers.schedule(SEND, refund_id, due_at=due_at, using=using))
 
 
+def settle(payment: Payment, done: RefundDone, *, using: str) -> None:
+    """Apply a provider's word that money of a payment went back, in the open transaction on `using`.
+
+    A word that doesn't fit (a refund we never asked for, another amount) moves nothing and leaves an alert.
+    """
+    refund = Refund.objects.on(using).filter(id=done.refund_id, payment_id=payment.id).first()
+    found = f"refund {done.refund_id}: ¥{done.amount}"
+    if refund is None:
+        settling.alert(payment.id, payment.provider, PaymentAlert.Kind.UNKNOWN_REFUND, found, using=using)
+    elif refund.amount != done.amount:
+        detail = f"{found}, expected ¥{refund.amount}"
+        settling.alert(payment.id, payment.provider, PaymentAlert.Kind.WRONG_AMOUNT, detail, using=using)
+    else:
+        _succeed(refund.id, using)
+
+
 def send_refunds_now(*, refund_ids: Sequence[int], using: str) -> int:
     """Try waiting refunds at once instead of after their pause; returns how many of them were waiting."""
 
@@ -174,15 +190,18 @@ def _succeed(refund_id: int, using: str) -> None:
     # Held together and in one order, so that of two refunds finishing at once one sees the other.
     captured = list(reading.of_order(refund.order_id, using).filter(status=PaymentStatus.CAPTURED).select_for_update())
     waiting = Refund.objects.on(using).filter(id=refund_id, status=RefundStatus.PENDING)
-    if waiting.update(status=RefundStatus.SUCCEEDED, succeeded_at=db_now(using), last_error="") != 1:
+    now = db_now(using)
+    if waiting.update(status=RefundStatus.SUCCEEDED, succeeded_at=now, last_error="") != 1:
         return
+    payment = next(payment for payment in captured if payment.id == refund.payment_id)
+    ledger.book_refund(refund, payment, at=now, using=using)
     timers.cancel(SEND, [refund_id], using=using)
     given_back = Refund.objects.on(using).filter(order_id=refund.order_id, status=RefundStatus.SUCCEEDED)
     total = yuan(given_back.aggregate(total=Sum("amount"))["total"])
     news = RefundSucceeded(
         key=refund.order_id,
         payment_id=refund.payment_id,
-        user_id=captured[0].user_id,
+        user_id=payment.user_id,
         amount=refund.amount,
         refund_id=refund.id,
         purpose=refund.purpose,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,7 +12,7 @@ from django.db import connections
 from payments.events import PaymentCaptured, PaymentFailed
 from payments.models import Payment, PaymentAlert, ProviderTransaction
 from payments.providers.base import Outcome, OutcomeState
-from payments.services import reading
+from payments.services import ledger, reading
 from payments.states import SOURCES, PaymentStatus
 from waimai.infra import ids, outbox, timers
 from waimai.infra.clock import db_now
@@ -86,18 +87,20 @@ def read(payment_id: int, using: str) -> Payment:
 
 
 def alert(payment_id: int, provider: str, kind: PaymentAlert.Kind, detail: str, *, using: str) -> None:
-    """Leave a note for a person, in the open transaction, and a line in the log."""
-    logger.error("payment %s (%s): %s: %s", payment_id, provider, kind, detail)
+    """Leave a note for a person, in the open transaction, and a line in the log; the same again is told once."""
     bucket = ids.bucket_of(payment_id)
-    PaymentAlert(
-        id=ids.new_id(bucket),
-        bucket=bucket,
-        kind=kind,
-        provider=provider,
-        payment_id=payment_id,
-        detail=detail[:200],
-        created_at=db_now(using),
-    ).save(using=using, force_insert=True)
+    row = {
+        "id": ids.new_id(bucket),
+        "bucket": bucket,
+        "kind": kind.value,
+        "provider": provider,
+        "payment_id": payment_id,
+        "detail": detail[:200],
+        "once": hashlib.sha256(f"{payment_id} {kind} {detail}".encode()).hexdigest(),
+        "created_at": db_now(using),
+    }
+    if insert_ignore(PaymentAlert, [row], using=using) == 1:
+        logger.error("payment %s (%s): %s: %s", payment_id, provider, kind, detail)
 
 
 def _one(rows: Any) -> Payment:
@@ -114,6 +117,7 @@ def _capture(payment: Payment, outcome: Outcome, using: str) -> bool:
     change = {"transaction_id": outcome.transaction_id, "captured_at": now, "failure": ""}
     if not move(payment.id, PaymentStatus.CAPTURED, using=using, **change):
         return False
+    ledger.book_charge(payment, outcome.transaction_id, at=now, using=using)
     timers.cancel(POLL, [payment.id], using=using)
     news = PaymentCaptured(
         key=payment.order_id,

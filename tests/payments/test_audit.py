@@ -7,7 +7,7 @@ import pytest
 
 from payments import services
 from payments.models import Payment, ProviderTransaction, Refund
-from payments.services import OrderBooks, audit
+from payments.services import OrderBooks, audit, ledger_audit
 from payments.services.refunding import SEND
 from tests.payments.factories import (
     MEI,
@@ -44,10 +44,11 @@ def test_the_books_of_a_paid_order() -> None:
     payment = captured()
     assert book(payment.order_id) == OrderBooks(
         order_id=payment.order_id,
-        captured=PRICE,
-        refund_requested=Decimal("0.00"),
+        charged=PRICE,
         refunded=Decimal("0.00"),
-        captured_payments=1,
+        adjusted=Decimal("0.00"),
+        promised=Decimal("0.00"),
+        charges=1,
         closing_refunds=0,
     )
 
@@ -61,10 +62,11 @@ def test_the_books_of_an_order_paid_twice_and_half_refunded() -> None:
     fire(SEND, ask_refund(row(second.id)) or 0)
     assert book(order_id) == OrderBooks(
         order_id=order_id,
-        captured=Decimal("112.00"),
-        refund_requested=Decimal("62.10"),
+        charged=Decimal("112.00"),
         refunded=PRICE,
-        captured_payments=2,
+        adjusted=Decimal("0.00"),
+        promised=Decimal("6.10"),
+        charges=2,
         closing_refunds=1,
     )
 
@@ -82,11 +84,13 @@ def test_sums_are_exact_to_the_fen() -> None:
     assert problems() == []
     found = book(payment.order_id)
     assert found is not None
-    assert str(found.refund_requested) == "0.30"
+    assert str(found.promised) == "0.30"
+    assert str(found.kept) == "0.00"
 
 
 def test_ordinary_business_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "BATCH", 2)
+    monkeypatch.setattr(ledger_audit, "BATCH", 2)
     pending()
     receive(pending(key="2").id, "failure")
     for number in range(5):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from django.apps import apps
 from django.db import models, transaction
@@ -85,10 +86,15 @@ def _has_bucket(model: type[models.Model]) -> bool:
     return any(field.name == "bucket" for field in model._meta.get_fields())
 
 
+def _rows(model: type[models.Model]) -> models.QuerySet[Any]:
+    """Beneath the managers' own rules: a table that only grows moves as well."""
+    return model._base_manager.get_queryset()
+
+
 def _copy(buckets: Sequence[int], source: str, target: str) -> None:
     with transaction.atomic(using=target):
         for model in moving_models():
-            rows = model._default_manager.get_queryset()
+            rows = _rows(model)
             rows.using(target).filter(bucket__in=buckets).delete()
             batch: list[models.Model] = []
             for row in rows.using(source).filter(bucket__in=buckets).iterator(chunk_size=COPIED_AT_ONCE):
@@ -111,4 +117,4 @@ def _delete(buckets: Sequence[int], alias: str) -> None:
         return
     with transaction.atomic(using=alias):
         for model in moving_models():
-            model._default_manager.get_queryset().using(alias).filter(bucket__in=buckets).delete()
+            _rows(model).using(alias).filter(bucket__in=buckets).delete()
