@@ -31,6 +31,8 @@ def _money(label: str | StrPromise) -> models.DecimalField[Decimal, Decimal]:
 class Order(OrderStates, ShardedModel):
     """One order. `version` counts its changes: history rows are numbered by it and hearers go by it."""
 
+    partitioned_by = "id"
+
     id = models.BigIntegerField(_("订单号"), primary_key=True)
     user_id = models.BigIntegerField(_("顾客"))
     shop_id = models.BigIntegerField(_("店铺"))
@@ -76,6 +78,8 @@ class Order(OrderStates, ShardedModel):
 class OrderLine(ShardedModel):
     """What was ordered, with the names and prices of that moment."""
 
+    partitioned_by = "order_id"
+
     pk = CompositePrimaryKey("order_id", "n")
     order_id = models.BigIntegerField()
     n = models.SmallIntegerField()
@@ -92,6 +96,8 @@ class OrderLine(ShardedModel):
 
 class OrderChange(ShardedModel):
     """One change of an order's state; rows are only ever added."""
+
+    partitioned_by = "order_id"
 
     pk = CompositePrimaryKey("order_id", "n")
     order_id = models.BigIntegerField()
@@ -128,6 +134,8 @@ class Saga(ShardedModel):
         CHARGE = "charge", _("收款")
         CONFIRM = "confirm", _("确认库存")
 
+    archived_by = "order_id"
+
     order_id = models.BigIntegerField(_("订单号"), primary_key=True)
     state = models.CharField(_("状态"), max_length=12, choices=State.choices)
     step = models.CharField(_("步骤"), max_length=8, choices=Step.choices)
@@ -141,6 +149,9 @@ class Saga(ShardedModel):
         verbose_name = _("流程")
         verbose_name_plural = _("流程")
         indexes: ClassVar = [models.Index(fields=["next_at"], name="saga_due")]
+
+    def __str__(self) -> str:
+        return str(self.order_id)
 
 
 class Cart(ShardedModel):

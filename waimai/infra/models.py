@@ -38,6 +38,13 @@ class Bucket(models.Model):
     version = models.IntegerField(default=1)
 
 
+class ArchiveMark(models.Model):
+    """Orders with a lower id than `below` may lie in the archive; the others are on the shards. At most one row."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    below = models.BigIntegerField()
+
+
 class OutboxMessage(models.Model):
     """News that was written with its change and waits for its hearers."""
 

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -216,7 +216,15 @@ class EverywhereManager(models.Manager[M], Generic[M]):
 
 
 class ShardedModel(models.Model):
-    """A table keyed by user: it lives on the order shards and moves with its bucket."""
+    """A table keyed by user: it lives on the order shards and moves with its bucket.
+
+    What grows with every order names in `partitioned_by` the column of ids by which MySQL keeps its months apart: a
+    part of the primary key, beside which no key is unique. Where there are such keys, `archived_by` names the column,
+    of an index, by which rows leave with an archived month. See `waimai.infra.partitions`.
+    """
+
+    partitioned_by: ClassVar[str] = ""
+    archived_by: ClassVar[str] = ""
 
     bucket = models.SmallIntegerField(editable=False)
 
