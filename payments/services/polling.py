@@ -1,4 +1,7 @@
-"""Asking the provider what no webhook told: 30 s, 2 min and 5 min after the start, at expiry, and once after it."""
+"""Asking the provider what no webhook told: 30 s, 2 min and 5 min after the start, at expiry, and once after it.
+
+What is still open then, or couldn't be asked, is asked about for ever, less and less often.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 from datetime import datetime, timedelta
 
 from payments import providers
-from payments.models import Payment
+from payments.models import Payment, PaymentAlert
 from payments.providers.base import Outcome, OutcomeState, ProviderRefused, ProviderUnavailable
 from payments.services import reading, settling
 from payments.states import OPEN, PaymentStatus
@@ -22,7 +25,8 @@ PUT_OFF, FORGOTTEN = crashpoints.around("poll.retry"), crashpoints.around("poll.
 LOOKS_AFTER_SECONDS = (30, 120, 300)
 # A payer who was at the till when we closed it may still have paid.
 LAST_LOOK_AFTER_EXPIRY_SECONDS = 120
-ASK_AGAIN_AFTER_SECONDS = 30
+SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
+UNSETTLED_AFTER_EXPIRY = timedelta(minutes=10)
 
 
 def first_look(payment: Payment) -> datetime:
@@ -45,7 +49,7 @@ def poll_payment(*, payment_id: int, using: str) -> None:
             outcome = _ask(payment, expired=expired)
     except (ProviderUnavailable, ProviderRefused) as error:
         logger.warning("payment %s: asking %s failed: %s", payment_id, payment.provider, error)
-        run_atomic(using, lambda: _look_again(payment_id, using), commit=PUT_OFF)
+        run_atomic(using, lambda: _look_again(payment, using), commit=PUT_OFF)
         return
     run_atomic(using, lambda: _note(payment_id, outcome, using, expired=expired), commit=NOTED)
 
@@ -70,15 +74,26 @@ def _note(payment_id: int, outcome: Outcome, using: str, *, expired: bool) -> No
     if status in OPEN and now >= payment.expires_at and not expired:
         # It was given up while the provider answered, and nobody asked for it to be closed yet.
         ahead = [now]
-    if status == PaymentStatus.CAPTURED or not ahead:
+    if status in OPEN and not ahead:
+        _look_again(payment, using)
+    elif status == PaymentStatus.CAPTURED or not ahead:
         timers.cancel(POLL, [payment_id], using=using)
     else:
         timers.schedule(POLL, payment_id, due_at=ahead[0], using=using)
 
 
-def _look_again(payment_id: int, using: str) -> None:
-    due_at = db_now(using) + timedelta(seconds=ASK_AGAIN_AFTER_SECONDS)
-    timers.schedule(POLL, payment_id, due_at=due_at, using=using)
+def _look_again(payment: Payment, using: str) -> None:
+    """Ask later about a payment whose fate nobody told; a person hears of one that stays open for too long."""
+    now = db_now(using)
+    timers.schedule(POLL, payment.id, due_at=now + pause_after(now - payment.created_at), using=using)
+    if payment.status in OPEN and now >= payment.expires_at + UNSETTLED_AFTER_EXPIRY:
+        detail = f"not settled since {payment.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+        settling.alert(payment.id, payment.provider, PaymentAlert.Kind.PAYMENT_UNSETTLED, detail, using=using)
+
+
+def pause_after(age: timedelta) -> timedelta:
+    """How long to wait before a payment of this age is asked about again: a tenth of it, 30 s to 10 min."""
+    return min(max(age / 10, SHORTEST_PAUSE), LONGEST_PAUSE)
 
 
 def _looks(payment: Payment) -> list[datetime]:

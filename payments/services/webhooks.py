@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from payments import providers
 from payments.errors import WebhookTooLarge
 from payments.models import Payment, PaymentAlert, WebhookReceipt
-from payments.providers.base import Notification, Provider
-from payments.services import settling
+from payments.providers.base import Notification, Provider, RefundDone
+from payments.services import refunding, settling
 from waimai.infra import crashpoints, ids, sharding
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
@@ -20,7 +20,7 @@ APPLIED, ANSWERED = crashpoints.around("webhook.apply"), crashpoints.point("webh
 def handle_webhook(*, provider: str, headers: Mapping[str, str], body: bytes) -> None:
     """Take in a notification; returning means it is committed, or was before.
 
-    What is signed by the provider but isn't about a payment of ours (other merchant, unknown number, wrong amount)
+    What is signed by the provider but isn't about money of ours (other merchant, unknown number, wrong amount)
     moves nothing, leaves an alert and is taken as well: to send it again would not change it. Raises NotFound
     (provider), WebhookTooLarge, WebhookRefused, WebhookMalformed; a database error means "send it again".
     """
@@ -36,12 +36,18 @@ def handle_webhook(*, provider: str, headers: Mapping[str, str], body: bytes) ->
 def _apply(source: Provider, notification: Notification, using: str) -> None:
     if not _is_new(source.name, notification, using):
         return
-    payment = Payment.objects.on(using).select_for_update().filter(id=notification.payment_id).first()
+    outcome = notification.outcome
+    rows = Payment.objects.on(using).filter(id=notification.payment_id)
+    # A refund holds all payments of its order, the oldest first: not this one before the others.
+    payment = (rows if isinstance(outcome, RefundDone) else rows.select_for_update()).first()
     if (stranger := _stranger(source, notification, payment)) is not None:
         kind, detail = stranger
         settling.alert(notification.payment_id, source.name, kind, detail, using=using)
         return
-    settling.settle(payment, notification.outcome, using=using)
+    if isinstance(outcome, RefundDone):
+        refunding.settle(payment, outcome, using=using)
+    else:
+        settling.settle(payment, outcome, using=using)
 
 
 def _is_new(provider: str, notification: Notification, using: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from django.db import connections, transaction
 
 from payments import services
-from payments.models import Payment, PaymentAlert, Refund, SandboxNotice
+from payments.models import Payment, PaymentAlert, Refund, SandboxNotice, SandboxRefund
 from payments.providers import sandbox, sandbox_delivery, sandbox_wire
 from waimai.infra import idempotency, ids, sharding, timers
 from waimai.infra.clock import db_now
@@ -99,6 +99,19 @@ def signed(payment_id: int, outcome: str = "success", **changes: Any) -> tuple[d
 def receive(payment_id: int, outcome: str = "success", **changes: Any) -> None:
     """The sandbox's notification arrives."""
     headers, body = signed(payment_id, outcome, **changes)
+    services.handle_webhook(provider="sandbox", headers=headers, body=body)
+
+
+def signed_refund(refund_id: int, **claims: object) -> tuple[dict[str, str], bytes]:
+    """A genuine notification of money that the sandbox gave back, claims that aren't true included."""
+    done: SandboxRefund = SandboxRefund.objects.by_id(refund_id).get()
+    number = sandbox.tell_refund(done, times=0, **claims)
+    row: SandboxNotice = SandboxNotice.objects.by_id(number).get()
+    return sandbox_delivery.signed_notice(row, using=sharding.shard_of_id(refund_id))
+
+
+def post(headers: dict[str, str], body: bytes) -> None:
+    """A notification arrives."""
     services.handle_webhook(provider="sandbox", headers=headers, body=body)
 
 

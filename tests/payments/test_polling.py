@@ -9,7 +9,7 @@ import pytest
 from payments import services
 from payments.models import SandboxCharge
 from payments.providers import sandbox
-from payments.services.polling import POLL
+from payments.services.polling import POLL, pause_after
 from tests.payments.factories import (
     alerts,
     at_once,
@@ -158,6 +158,49 @@ def test_a_provider_that_is_down_is_asked_again_in_half_a_minute() -> None:
     sandbox.tell(payment.id, "success", times=0)
     fire(POLL, payment.id)
     assert row(payment.id).status == "captured"
+
+
+def test_the_pauses_grow_with_the_age_of_the_payment() -> None:
+    ages = (0, 300, 900, 3600, 86_400, 86_400 * 365)
+    assert [pause_after(timedelta(seconds=age)).total_seconds() for age in ages] == [30, 30, 90, 360, 600, 600]
+
+
+def test_a_provider_that_is_down_for_days_is_asked_for_ever_and_a_person_is_told_once() -> None:
+    payment = pending()
+    sandbox.fail_next("query", near=payment.id, times=4)
+    for days in (0, 3, 0, 0):
+        age(payment.id, days * 86_400)
+        fire(POLL, payment.id)
+        assert due_at(POLL, payment.id) - db_now(sharding.shard_of_id(payment.id)) < timedelta(minutes=10)
+    assert row(payment.id).status == "pending"
+    assert alerts(payment.id) == ["payment_unsettled"]
+    # The provider is back: the payment is closed, looked at once more, and done with.
+    sandbox.tell(payment.id, "failure", times=0)
+    fire(POLL, payment.id)
+    assert (row(payment.id).status, due_at(POLL, payment.id)) == ("failed", None)
+
+
+def test_a_payment_expired_for_nine_minutes_worries_nobody_yet() -> None:
+    payment = pending()
+    age(payment.id, 900 + 9 * 60)
+    sandbox.fail_next("query", near=payment.id)
+    fire(POLL, payment.id)
+    assert alerts(payment.id) == []
+
+
+def test_a_payment_that_no_answer_settles_is_asked_about_for_ever() -> None:
+    payment = pending()
+    notice(payment.id)
+    SandboxCharge.objects.by_id(payment.id).update(amount=Decimal("5.60"))
+    age(payment.id, 86_400)
+    for _look in range(3):
+        fire(POLL, payment.id)
+        assert timedelta(minutes=9) < due_at(POLL, payment.id) - db_now(sharding.shard_of_id(payment.id))
+    assert alerts(payment.id) == ["wrong_amount", "payment_unsettled"]
+    # Somebody gave the money back at the provider.
+    SandboxCharge.objects.by_id(payment.id).update(state="closed")
+    fire(POLL, payment.id)
+    assert (row(payment.id).status, due_at(POLL, payment.id)) == ("closed", None)
 
 
 def test_a_close_that_failed_is_tried_again_even_after_the_last_look() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,18 +12,21 @@ import pytest
 
 from payments import services
 from payments.models import SandboxCharge, SandboxNotice
-from payments.providers import sandbox, sandbox_delivery, sandbox_wire
+from payments.providers import base, sandbox, sandbox_delivery, sandbox_wire
 from payments.providers.base import OutcomeState, ProviderRefused, ProviderUnavailable, RefundCall
 from payments.services.reading import charge_of
+from payments.services.refunding import SEND
 from tests.payments.factories import (
     PRICE,
     alerts,
+    ask_refund,
     at_once,
     captured,
     due_at,
     fire,
     new_order,
     pending,
+    refund_row,
     row,
 )
 from tests.support.server import Server
@@ -190,6 +194,16 @@ def test_a_slow_call_works_in_the_end() -> None:
     assert time.monotonic() - began >= 0.2
 
 
+def test_a_call_that_hangs_is_given_up_though_it_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "CALL_SECONDS", 0.1)
+    payment = captured()
+    sandbox.fail_next("refund", near=payment.id, mode=sandbox.Fault.SLOW, seconds=600)
+    with pytest.raises(ProviderUnavailable, match=r"no answer to refund within 0\.1 s"):
+        gateway.refund(call(payment.id, 1))
+    with pytest.raises(ProviderRefused):
+        gateway.refund(call(payment.id, 2))
+
+
 # --- its calls ---
 
 
@@ -299,6 +313,45 @@ def test_a_call_that_is_lost_on_the_way_is_made_again(server: Server) -> None:
     assert row(payment.id).status == "pending"
     fire(sandbox.NOTIFY, number)
     assert row(payment.id).status == "captured"
+
+
+def test_a_call_whose_answer_is_lost_is_made_again_and_captures_once(server: Server, news: list[Any]) -> None:
+    payment = pending()
+    sandbox.fail_next("webhook", near=payment.id, mode=sandbox.Fault.LOST_ANSWER)
+    number = sandbox.tell(payment.id, "success")
+    fire(sandbox.NOTIFY, number)
+    assert (sent(number).sent, row(payment.id).status) == (0, "captured")
+    fire(sandbox.NOTIFY, number)
+    assert sent(number).sent == 1
+    assert len(news) == 1
+
+
+def test_a_late_notice_tells_what_has_long_been_in_the_books(hook: Hook) -> None:
+    payment = pending()
+    number = sandbox.tell(payment.id, "success", late_seconds=3 * 86_400)
+    assert gateway.query(charge_of(payment)).state is OutcomeState.CAPTURED
+    assert due_at(sandbox.NOTIFY, number) - sent(number).due_at == timedelta(days=3)
+    assert timers.fire(sharding.shard_of_id(payment.id), sandbox.NOTIFY, [number]) == 0
+    assert hook.calls == []
+
+
+def test_it_can_claim_what_is_not_so(server: Server) -> None:
+    payment = pending()
+    fire(sandbox.NOTIFY, sandbox.tell(payment.id, "success", amount="0.01"))
+    assert row(payment.id).status == "pending"
+    assert alerts(payment.id) == ["wrong_amount"]
+
+
+def test_it_tells_of_a_refund_by_itself(server: Server, news: list[Any]) -> None:
+    payment = captured()
+    refund_id = ask_refund(payment) or 0
+    sandbox.fail_next("refund", near=payment.id, mode=sandbox.Fault.LOST_ANSWER)
+    fire(SEND, refund_id)
+    assert refund_row(refund_id).status == "pending"
+    told = SandboxNotice.objects.on(sharding.shard_of_id(refund_id)).get(refund_id=refund_id)
+    fire(sandbox.NOTIFY, told.id)
+    assert refund_row(refund_id).status == "succeeded"
+    assert [event.topic for event in news] == ["payment.captured", "refund.succeeded"]
 
 
 def test_a_notice_that_is_gone_ends_its_timer() -> None:

@@ -22,6 +22,7 @@ from tests.payments.factories import (
     due_at,
     new_order,
     pending,
+    post,
     receive,
     row,
     signed,
@@ -32,10 +33,6 @@ from waimai.infra.db import insert_ignore
 from waimai.infra.errors import NotFound
 
 pytestmark = pytest.mark.data
-
-
-def post(headers: dict[str, str], body: bytes) -> None:
-    services.handle_webhook(provider="sandbox", headers=headers, body=body)
 
 
 def test_a_success_captures_the_payment_and_is_told_once(news: list[Any]) -> None:
@@ -223,6 +220,15 @@ def test_more_than_64_kilobytes_are_refused_even_when_signed() -> None:
         {"transaction_id": ""},
         {"event": "payment.refunded"},
         {"merchant": None},
+        {"merchant": "waimai\nsandbox"},
+        {"amount": "５６.００"},
+        {"amount": "56.00\n"},
+        {"notify_id": "N1 "},
+        {"notify_id": "通知"},
+        {"transaction_id": "T 1"},
+        {"refund": "1"},
+        {"event": "refund.succeeded"},
+        {"event": "refund.succeeded", "refund": 0},
     ],
 )
 def test_signed_nonsense_is_malformed(changes: dict[str, Any]) -> None:
@@ -234,6 +240,40 @@ def test_signed_nonsense_is_malformed(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"payment": 1}', b'{"x":' + b"[" * 60_000])
 def test_a_signed_body_that_is_no_notification_is_malformed(body: bytes) -> None:
+    with pytest.raises(WebhookMalformed):
+        post(sandbox_wire.sign(body), body)
+
+
+def replaced(old: bytes, new: bytes) -> tuple[dict[str, str], bytes]:
+    """A notification that really is signed, with something in its body that its signer never writes."""
+    _headers, body = signed(pending().id)
+    assert body.count(old) == 1
+    body = body.replace(old, new)
+    return sandbox_wire.sign(body), body
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"amount":"56.00"', b'"amount":"0.01","amount":"56.00"'),
+        (b'"event":"payment.captured"', b'"event":"payment.captured","\\u0065vent":"payment.captured"'),
+        (b'"reason":""', b'"reason":"","more":[{"a":1,"a":2}]'),
+        (b'"reason":""', b'"reason":"\xff"'),
+        (b'"reason":""', b'"reason":"\\ud800"'),
+        (b'"reason":""', b'"reason":"","deep":' + b"[" * 30_000 + b"]" * 30_000),
+        (b'"reason":""', b'"reason":"","long":' + b"9" * 30_000),
+    ],
+    ids=["a member twice", "twice, spelled differently", "twice within", "no UTF-8", "half a pair", "deep", "long"],
+)
+def test_what_two_readers_may_read_differently_is_malformed(news: list[Any], old: bytes, new: bytes) -> None:
+    with pytest.raises(WebhookMalformed):
+        post(*replaced(old, new))
+    assert news == []
+
+
+def test_the_same_in_utf_16_is_malformed() -> None:
+    _headers, body = signed(pending().id)
+    body = body.decode().encode("utf-16")
     with pytest.raises(WebhookMalformed):
         post(sandbox_wire.sign(body), body)
 
