@@ -7,6 +7,7 @@ and logins go on: what protects a code (attempts, expiry, one a minute) stands i
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TypedDict, cast
 
@@ -19,6 +20,9 @@ from waimai.infra.errors import RateLimited
 
 logger = logging.getLogger(__name__)
 CACHE_FAILURES = (RedisError, ConnectionInterrupted, OSError)
+# A cache that doesn't answer is left alone for a moment, or a login that asks it six times would wait six times.
+LEFT_ALONE_SECONDS = 1.0
+_asked_again_at = 0.0
 
 
 class Usage(TypedDict):
@@ -67,10 +71,14 @@ def give_back(limit: Limit, value: str) -> None:
 
 def _usage(group: str, limit: Limit, value: str, *, add: bool) -> Usage | None:
     """One counter, after adding to it if told; None when limits are switched off or the cache doesn't answer."""
+    global _asked_again_at
+    if time.monotonic() < _asked_again_at:
+        return None
     try:
         found = get_usage(None, group=group, key=lambda _group, _request: value, rate=limit.rate, increment=add)
     except CACHE_FAILURES:
-        logger.warning("rate limit %s not counted: the cache does not answer", limit.name)
+        _asked_again_at = time.monotonic() + LEFT_ALONE_SECONDS
+        logger.warning("rate limits are not counted for %s s: the cache does not answer", LEFT_ALONE_SECONDS)
         return None
     if found is None or found["time_left"] < 0:  # -1 is the library's word for "the cache lost it"
         return None

@@ -6,6 +6,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from waimai.infra import pulse
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "waimai.settings")
 
+pulse.begin()
 application = get_wsgi_application()

@@ -169,7 +169,7 @@ def test_a_page_is_a_page() -> None:
 
 
 def test_a_database_that_is_down_is_unavailable() -> None:
-    assert shown(OperationalError("gone away")).status_code == 503
+    assert shown(OperationalError(2006, "Server has gone away")).status_code == 503
 
 
 @pytest.mark.parametrize("mistake", [ValueError("x"), KeyError("x")])

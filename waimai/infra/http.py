@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
+import sys
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.encoding import force_str
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt
 
 from waimai.infra.errors import DomainError, NotFound, PermissionRefused, ServiceUnavailable
+from waimai.infra.outages import is_outage
 
 logger = logging.getLogger(__name__)
 current_request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -80,7 +81,7 @@ def as_domain_error(error: Exception) -> DomainError | None:
     """The refusal that an exception stands for, or None when it is a mistake in the program."""
     if isinstance(error, DomainError):
         return error
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_outage(error):
         logger.error("database unavailable: %r", error)
         return ServiceUnavailable()
     return None
@@ -136,8 +137,10 @@ def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's 500 in our form."""
-    return error_response(request, InternalError(_("出错了，我们已记录下来")))
+    """Django's 500 in our form; 503 when the database failed where no view can be blamed, as in a middleware."""
+    error = sys.exc_info()[1]
+    refusal = as_domain_error(error) if isinstance(error, Exception) else None
+    return error_response(request, refusal or InternalError(_("出错了，我们已记录下来")))
 
 
 def client_address(request: HttpRequest) -> str:

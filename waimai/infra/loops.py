@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from typing import NamedTuple
 from django.db import close_old_connections, connections
 
 from waimai.infra import housekeeping, outbox, timers
+from waimai.infra.errors import ServiceUnavailable
+from waimai.infra.outages import is_outage
 from waimai.infra.sharding import databases, shards
 
 logger = logging.getLogger(__name__)
@@ -68,13 +71,27 @@ def run_for_ever(rounds: Iterable[Round], stop: threading.Event) -> None:
 
 
 def _loop(each: Round, stop: threading.Event) -> None:
+    failing_since: float | None = None
     while not stop.is_set():
         pause = each.seconds
         try:
             close_old_connections()
             each.body()
-        except Exception:
-            logger.exception("%s: failed; again in %s s", each.name, AFTER_FAILURE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever one round fails with, the next one comes
+            _log_failure(each.name, error, first=failing_since is None)
+            failing_since = failing_since or time.monotonic()
             pause = AFTER_FAILURE_SECONDS
+        else:
+            if failing_since is not None:
+                logger.warning("%s: works again after %.0f s", each.name, time.monotonic() - failing_since)
+            failing_since = None
         stop.wait(pause)
     connections.close_all()
+
+
+def _log_failure(name: str, error: Exception, *, first: bool) -> None:
+    """A database that is down is told once and in a line, a mistake in the program each time and where it happened."""
+    if not (isinstance(error, ServiceUnavailable) or is_outage(error)):
+        logger.error("%s: failed; again in %s s", name, AFTER_FAILURE_SECONDS, exc_info=error)
+    elif first:
+        logger.error("%s: a database fails; tried every %s s: %r", name, AFTER_FAILURE_SECONDS, error)

@@ -27,7 +27,7 @@ def database(url: str) -> dict[str, Any]:
     if settings["ENGINE"] == "django.db.backends.sqlite3":
         return settings | _sqlite_options()
     if settings["ENGINE"] == "django.db.backends.mysql":
-        return settings | _mysql_options()
+        return settings | _mysql_options() | {"ENGINE": "waimai.infra.mysql"}
     raise ImproperlyConfigured(f"Database URL {url.split('@')[-1]!r}: use sqlite:/// or mysql://")
 
 

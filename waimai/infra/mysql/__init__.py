@@ -1,0 +1,1 @@
+"""Django's MySQL backend, with a pulse: see `waimai.infra.pulse`."""
