@@ -17,6 +17,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from accounts import services
 from accounts.models import Address, Membership, User
 from accounts.staff import ROLES
+from waimai.infra.admin import press
 
 # Rows that the machinery keeps; made or edited by hand they only do harm.
 for _model in (BlacklistedToken, OutstandingToken):
@@ -40,10 +41,6 @@ class UserForm(UserChangeForm[User]):
         model = User
         fields = "__all__"
         field_classes: dict[str, Any] = {}
-
-
-def _ids(queryset: QuerySet[User]) -> list[int]:
-    return list(queryset.values_list("pk", flat=True))
 
 
 class RolesOnly:
@@ -115,13 +112,18 @@ class UserAdmin(DjangoUserAdmin[User]):
     @admin.action(description=_("停用所选用户"), permissions=["change"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Shut every door to these people, at once; not to oneself."""
-        count = services.set_active(user_ids=_ids(queryset.exclude(pk=cast(User, request.user).pk)), active=False)
+        others = queryset.exclude(pk=cast(User, request.user).pk)
+        count = press(
+            request, others, _("停用"), lambda user: services.set_active(user_ids=[user.pk], active=False) > 0
+        )
         self.message_user(request, _("已停用 %(count)d 位用户") % {"count": count})
 
     @admin.action(description=_("启用所选用户"), permissions=["change"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Let these people in again."""
-        count = services.set_active(user_ids=_ids(queryset), active=True)
+        count = press(
+            request, queryset, _("启用"), lambda user: services.set_active(user_ids=[user.pk], active=True) > 0
+        )
         self.message_user(request, _("已启用 %(count)d 位用户") % {"count": count})
 
 
@@ -161,8 +163,12 @@ class AddressAdmin(admin.ModelAdmin[Address]):
     @admin.action(description=_("设为默认地址"), permissions=["change"])
     def make_default(self, request: HttpRequest, queryset: QuerySet[Address]) -> None:
         """Make each the default of its customer."""
-        for address in queryset:
-            services.set_default_address(user_id=address.user_id, address_id=address.pk)
+        press(
+            request,
+            queryset,
+            _("设为默认地址"),
+            lambda row: services.set_default_address(user_id=row.user_id, address_id=row.pk),
+        )
 
 
 @admin.register(Membership)

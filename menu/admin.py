@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -25,7 +26,7 @@ from menu.models import (
     Stock,
     StockAdjustment,
 )
-from waimai.infra.admin import ReadOnlyAdmin
+from waimai.infra.admin import ReadOnlyAdmin, press, record
 from waimai.infra.errors import DomainError
 
 
@@ -91,14 +92,12 @@ class ShopAdmin(MenuAdmin):
     @admin.action(description=gettext_lazy("开始营业"), permissions=["change"])
     def open_shops(self, request: HttpRequest, queryset: QuerySet[Shop]) -> None:
         """Open by hand."""
-        for shop in queryset:
-            services.set_open(shop_id=shop.pk, is_open=True)
+        press(request, queryset, _("开始营业"), lambda shop: services.set_open(shop_id=shop.pk, is_open=True))
 
     @admin.action(description=gettext_lazy("打烊"), permissions=["change"])
     def close_shops(self, request: HttpRequest, queryset: QuerySet[Shop]) -> None:
         """Close by hand."""
-        for shop in queryset:
-            services.set_open(shop_id=shop.pk, is_open=False)
+        press(request, queryset, _("打烊"), lambda shop: services.set_open(shop_id=shop.pk, is_open=False))
 
 
 @admin.register(Category)
@@ -200,15 +199,18 @@ class ItemAdmin(MenuAdmin):
             count = services.put_on_sale(item_ids=_ids(queryset))
         except DomainError as error:
             messages.error(request, str(error.detail))
+            record(request, queryset, gettext_lazy("起售"), str(error.detail))
         else:
             messages.success(
                 request, ngettext("已起售 %(count)d 个商品。", "已起售 %(count)d 个商品。", count) % {"count": count}
             )
+            record(request, queryset, gettext_lazy("起售"))
 
     @admin.action(description=gettext_lazy("停售"), permissions=["change"])
     def stop_selling(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
         """Stop the chosen, and the set meals they are part of."""
         count = services.stop_selling(item_ids=_ids(queryset))
+        record(request, queryset, gettext_lazy("停售"))
         messages.success(
             request, ngettext("已停售 %(count)d 个商品。", "已停售 %(count)d 个商品。", count) % {"count": count}
         )
@@ -228,12 +230,11 @@ class ItemAdmin(MenuAdmin):
         self._set_stock(request, queryset, int(typed) if typed else None)
 
     def _set_stock(self, request: HttpRequest, queryset: QuerySet[Item], available: int | None) -> None:
-        try:
-            for item_id in _ids(queryset):
-                services.set_stock(item_id=item_id, available=available, reason=request.user.get_username())
-        except DomainError as error:
-            messages.error(request, str(error.detail))
-        else:
+        by = request.user.get_username()
+        button = f"{_('设置份数')} {'∞' if available is None else available}"
+        rows = list(queryset.order_by("pk"))
+        change = partial(services.set_stock, available=available, reason=by)
+        if press(request, rows, button, lambda item: change(item_id=item.pk)):
             messages.success(request, _("库存已更新。"))
 
 

@@ -1,22 +1,31 @@
-"""Orders and sagas in the admin, read-only: what staff do to an order they do on the desk."""
+"""Orders and sagas in the admin, read-only: what staff do to an order they do on the desk.
+
+Only the order of a saga that is stuck can be seen to here: run again, or cancelled with everything it owes.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from orders import services
 from orders.documents import history_of, lines_of
-from orders.models import Order, Saga
-from waimai.infra.admin import DatabaseFilter, ShardedAdmin
+from orders.models import Order, OrderChange, Saga
+from waimai.infra.admin import DatabaseFilter, ShardedAdmin, press
 from waimai.infra.sharding import shard_of_id
+
+RETRY, UNDO = _("重试"), _("撤销订单")
 
 
 @admin.register(Order)
@@ -46,22 +55,76 @@ class OrderAdmin(ShardedAdmin):
 
 @admin.register(Saga)
 class SagaAdmin(ShardedAdmin):
-    """How far each order's saga is; stuck ones can be run again."""
+    """How far each order's saga is; stuck ones can be run again, or undone."""
 
-    list_display = ("order_id", "state", "step", "attempts", "next_at", "error")
+    list_display = ("order_id", "state", "step", "attempts", "error", "next_at", "since")
     list_filter: ClassVar = [DatabaseFilter, "state", "step"]
     ordering = ("-order_id",)
     search_fields = ("=order_id",)
-    actions = ("run_again",)
+    fields = ("order", "state", "step", "since", "attempts", "error", "next_at", "release_stock", "version")
+    readonly_fields = ("order", "since")
+    actions = ("retry", "compensate")
 
-    @admin.action(description=_("重新执行"), permissions=["run_again"])
-    def run_again(self, request: HttpRequest, queryset: QuerySet[Saga]) -> None:
+    def rows_on(self, alias: str) -> QuerySet[Saga]:
+        """With the moment of the order's latest change: each step of a saga begins with one."""
+        changes = OrderChange.objects.on(alias).filter(order_id=OuterRef("order_id")).order_by("-n")
+        rows: QuerySet[Saga] = super().rows_on(alias).annotate(changed_at=Subquery(changes.values("at")[:1]))
+        return rows
+
+    @admin.display(description=_("开始于"))
+    def since(self, saga: Saga) -> str:
+        """Since when it is at this step."""
+        return date_format(localtime(saga.changed_at), "DATETIME_FORMAT")  # type: ignore[attr-defined]
+
+    @admin.display(description=_("订单"))
+    def order(self, saga: Saga) -> SafeString:
+        """The order, and the way to it."""
+        link = reverse("admin:orders_order_change", args=[saga.order_id])
+        return format_html('<a href="{}">{}</a>', link, saga.order_id)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The saga's page, with its buttons: they send what the list's actions send."""
+        saga: Saga = context["original"]
+        context["pressable"] = saga.state == Saga.State.STUCK and self.has_operate_permission(request)
+        context["buttons"] = [("retry", RETRY), ("compensate", f"{UNDO}…")]
+        context["list_url"] = _list_url(saga._state.db or "")
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.action(description=RETRY, permissions=["operate"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Saga]) -> None:
         """Take stuck sagas up again."""
-        stuck = list(queryset.filter(state=Saga.State.STUCK).values_list("order_id", flat=True))
-        for order_id in stuck:
-            services.retry_saga(order_id)
-        messages.info(request, ngettext("%d 个流程将重新执行", "%d 个流程将重新执行", len(stuck)) % len(stuck))
+        count = press(request, queryset, RETRY, lambda saga: services.retry_saga(saga.order_id))
+        messages.info(request, ngettext("%d 个流程将重新执行", "%d 个流程将重新执行", count) % count)
 
-    def has_run_again_permission(self, request: HttpRequest) -> bool:
-        """For superusers."""
-        return bool(request.user.is_superuser)
+    @admin.action(description=UNDO, permissions=["operate"])
+    def compensate(self, request: HttpRequest, queryset: QuerySet[Saga]) -> HttpResponse | None:
+        """Cancel the orders of stuck sagas, once the person has said why, and that it is meant."""
+        reason = request.POST.get("reason", "").strip()
+        if "confirmed" not in request.POST or not reason:
+            return self._ask(request, queryset)
+        staff_id = request.user.pk or 0
+        count = press(
+            request,
+            queryset,
+            UNDO,
+            lambda saga: services.undo_stuck_order(order_id=saga.order_id, staff_id=staff_id, reason=reason),
+        )
+        messages.info(request, ngettext("%d 个订单已撤销", "%d 个订单已撤销", count) % count)
+        return None
+
+    def _ask(self, request: HttpRequest, sagas: QuerySet[Saga]) -> HttpResponse:
+        stuck = sagas.filter(state=Saga.State.STUCK)
+        context = self.admin_site.each_context(request) | {
+            "title": UNDO,
+            "opts": self.opts,
+            "orders": Order.objects.on(sagas.db).filter(pk__in=list(stuck.values_list("order_id", flat=True))),
+            "list_url": _list_url(sagas.db),
+            "without_reason": "confirmed" in request.POST,
+        }
+        return TemplateResponse(request, "admin/orders/saga/compensate.html", context)
+
+
+def _list_url(alias: str) -> str:
+    return f"{reverse('admin:orders_saga_changelist')}?{DatabaseFilter.parameter_name}={alias}"

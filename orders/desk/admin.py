@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,8 +19,10 @@ import accounts.services
 from orders.desk import services
 from orders.desk.models import DeskOrder
 from orders.services import Document
-from waimai.infra.admin import ReadOnlyAdmin
-from waimai.infra.errors import DomainError
+from waimai.infra.admin import ReadOnlyAdmin, press
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 # Not for people: the dishes say it better.
 HIDDEN = frozenset({"lines", "version", "applied_at"})
@@ -86,39 +88,38 @@ class DeskOrderAdmin(ReadOnlyAdmin):
     @admin.action(description=_("接单"))
     def accept(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
         """Take the chosen orders."""
-        self._each(request, queryset, services.accept)
+        self._each(request, queryset, _("接单"), services.accept)
 
     @admin.action(description=_("拒单（需填写原因）"))
     def reject(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
         """Refuse the chosen orders."""
-        self._each(request, queryset, services.reject, reason=request.POST.get("reason", ""))
+        self._each(request, queryset, _("拒单"), services.reject, reason=request.POST.get("reason", ""))
 
     @admin.action(description=_("派送"))
     def deliver(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
         """Hand the chosen orders to the courier."""
-        self._each(request, queryset, services.deliver)
+        self._each(request, queryset, _("派送"), services.deliver)
 
     @admin.action(description=_("完成"))
     def complete(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
         """End the chosen orders."""
-        self._each(request, queryset, services.complete)
+        self._each(request, queryset, _("完成"), services.complete)
 
     @admin.action(description=_("取消（需填写原因）"))
     def cancel(self, request: HttpRequest, queryset: QuerySet[DeskOrder]) -> None:
         """Cancel the chosen orders."""
-        self._each(request, queryset, services.cancel, reason=request.POST.get("reason", ""))
+        self._each(request, queryset, _("取消"), services.cancel, reason=request.POST.get("reason", ""))
 
     def _each(
-        self, request: HttpRequest, rows: QuerySet[DeskOrder], action: Callable[..., DeskOrder], **details: Any
+        self,
+        request: HttpRequest,
+        rows: QuerySet[DeskOrder],
+        button: StrPromise,
+        action: Callable[..., DeskOrder],
+        **details: Any,
     ) -> None:
-        """Do it to each; one that refuses says why and holds up nobody."""
-        done = 0
-        for order_id in rows.values_list("order_id", flat=True):
-            try:
-                action(order_id=order_id, staff_id=request.user.pk, **details)
-                done += 1
-            except DomainError as refusal:
-                reason = (refusal.errors or {}).get("reason", [refusal.detail])[0]
-                messages.error(request, f"{order_id}: {reason}")
+        done = press(
+            request, rows, button, lambda row: action(order_id=row.order_id, staff_id=request.user.pk, **details)
+        )
         if done:
             messages.success(request, ngettext("%d 个订单已处理", "%d 个订单已处理", done) % done)

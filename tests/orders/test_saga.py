@@ -38,6 +38,7 @@ from tests.factories import (
     stock,
 )
 from waimai.infra.clock import db_now
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import RequestInProgress
 from waimai.infra.models import Barrier
 
@@ -296,7 +297,7 @@ def test_who_lost_the_lease_gives_up_nothing_after_its_tenth_failure(mei: Person
 def test_a_failure_that_is_noted_late_does_not_undo_progress(mei: Person, stall: Stall) -> None:
     order_id = crashed_after_t0(mei, stall)
     saga_due(order_id)
-    (stale,) = saga.run_atomic(mei.shard, lambda: saga._claim(mei.shard))
+    (stale,) = run_atomic(mei.shard, lambda: saga._claim(mei.shard))
     recover(order_id, mei)
     done = saga_of(order_id)
     saga._note_failure(stale, ValueError("late"), mei.shard)

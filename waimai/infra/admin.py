@@ -1,21 +1,61 @@
-"""Admin pages for tables that stand on several databases: one is looked at at a time, and nothing is edited."""
+"""Admin pages for tables that stand on several databases: one is looked at at a time, and nothing is edited.
+
+And what every button of the admin goes through: who pressed it, on what, when and how it went is written down.
+"""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 
 from waimai.infra import outbox, sharding
+from waimai.infra.errors import DomainError
 from waimai.infra.models import OutboxMessage
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+M = TypeVar("M", bound=Model)
+DONE, NOTHING_TO_DO = _("完成"), _("无需处理")
+
+
+def record(request: HttpRequest, rows: Iterable[Model], button: StrOrPromise, outcome: StrOrPromise = DONE) -> None:
+    """Write into the admin's log (`LogEntry`) that this person pressed this button on these rows, and how it went."""
+    with override(settings.LANGUAGE_CODE):
+        LogEntry.objects.log_actions(request.user.pk, list(rows), CHANGE, f"{button}: {outcome}")  # type: ignore[arg-type]
+
+
+def press(request: HttpRequest, rows: Iterable[M], button: StrOrPromise, do: Callable[[M], object]) -> int:
+    """Do something to each row and record it; returns to how many it was done.
+
+    `do` returns False where there was nothing to do. One that refuses (DomainError) says why and holds up nobody.
+    """
+    done = 0
+    for row in rows:
+        try:
+            acted = do(row) is not False
+        except DomainError as refusal:
+            why = (refusal.errors or {}).get("reason", [refusal.detail])[0]
+            messages.error(request, f"{row.pk}: {why}")
+            record(request, [row], button, why)
+        except Exception as error:
+            record(request, [row], button, repr(error))
+            raise
+        else:
+            done += acted
+            record(request, [row], button, DONE if acted else NOTHING_TO_DO)
+    return done
 
 
 class DatabaseFilter(admin.SimpleListFilter):
@@ -41,7 +81,11 @@ class DatabaseFilter(admin.SimpleListFilter):
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """A table to look at."""
+    """A table to look at, perhaps with buttons (actions with `permissions=["operate"]`)."""
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Who may press its buttons: who has Django's permission to change such rows. The rows are edited by nobody."""
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never."""
@@ -88,16 +132,18 @@ class ShardedAdmin(ReadOnlyAdmin):
         """Rows of the chosen database."""
         chosen = request.GET.get(DatabaseFilter.parameter_name)
         alias = chosen if chosen in self.databases() else self.databases()[0]
+        return self.rows_on(alias).order_by(*self.get_ordering(request))
+
+    def rows_on(self, alias: str) -> QuerySet[Any]:
+        """All rows of one database."""
         rows: QuerySet[Any] = self.model._default_manager.get_queryset().using(alias)
-        return rows.order_by(*self.get_ordering(request))
+        return rows
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
         """The row, looked for on every database: an id stands on one of them only."""
         for alias in self.databases():
             try:
-                found: Model | None = (
-                    self.model._default_manager.get_queryset().using(alias).filter(pk=object_id).first()
-                )
+                found: Model | None = self.rows_on(alias).filter(pk=object_id).first()
             except (ValueError, TypeError, ValidationError):
                 # No number of this table at all.
                 return None
@@ -119,13 +165,9 @@ class OutboxAdmin(ShardedAdmin):
         """The outbox stands everywhere."""
         return sharding.databases()
 
-    @admin.action(description=_("重新执行"), permissions=["run_again"])
+    @admin.action(description=_("重新执行"), permissions=["operate"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[OutboxMessage]) -> None:
         """Give parked messages another round of tries."""
-        wanted: list[uuid.UUID] = list(queryset.values_list("id", flat=True))
-        count = outbox.revive(wanted, using=queryset.db)
+        using = queryset.db
+        count = press(request, queryset, _("重新执行"), lambda row: outbox.revive([row.id], using=using) == 1)
         messages.info(request, ngettext("%d 条消息将重新执行", "%d 条消息将重新执行", count) % count)
-
-    def has_run_again_permission(self, request: HttpRequest) -> bool:
-        """For superusers."""
-        return bool(request.user.is_superuser)
