@@ -133,6 +133,10 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# For ever: by default a worker gives up, and ends, after a hundred tries. Why these and no others: docs/adr/0013.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Celery closes all connections around every task, unless told after how many; ours look after them (DatabaseTask).
+CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # The longest ETA is 15 s and tasks run under 5 s, so what a dead worker held comes back soon (Redis transport only).
 CELERY_BROKER_TRANSPORT_OPTIONS = (

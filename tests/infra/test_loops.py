@@ -122,6 +122,22 @@ def test_a_round_that_fails_waits_longer() -> None:
     assert len(calls) == 1
 
 
+def test_a_full_round_is_followed_by_the_next_at_once() -> None:
+    calls: list[float] = []
+
+    def full_twice() -> int:
+        calls.append(time.monotonic())
+        return 5 if len(calls) < 3 else 4
+
+    stop = threading.Event()
+    thread = threading.Thread(target=run_for_ever, args=([Round("tea", 30, full_twice, 5)], stop))
+    thread.start()
+    time.sleep(0.3)
+    stop.set()
+    thread.join(5)
+    assert len(calls) == 3
+
+
 def test_a_round_under_way_is_finished() -> None:
     ended: list[bool] = []
     started = threading.Event()

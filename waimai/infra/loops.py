@@ -25,11 +25,12 @@ AFTER_FAILURE_SECONDS = 2.0
 
 
 class Round(NamedTuple):
-    """Something to do again and again, every so many seconds."""
+    """Something to do again and again, every so many seconds; at once when it did `full` things: there are more."""
 
     name: str
     seconds: float
     body: Callable[[], object]
+    full: int | None = None
 
 
 _added: list[tuple[str, float, Callable[[str], object]]] = []
@@ -53,7 +54,8 @@ def timer_rounds() -> list[Round]:
 
 def relay_rounds() -> list[Round]:
     """The outbox of every database."""
-    return [Round(f"relay {alias}", RELAY_SECONDS, partial(outbox.relay, alias)) for alias in databases()]
+    full = outbox.CLAIMED_AT_ONCE
+    return [Round(f"relay {alias}", RELAY_SECONDS, partial(outbox.relay, alias), full) for alias in databases()]
 
 
 def house_rounds() -> list[Round]:
@@ -76,7 +78,8 @@ def _loop(each: Round, stop: threading.Event) -> None:
         pause = each.seconds
         try:
             close_old_connections()
-            each.body()
+            if each.body() == each.full and each.full:
+                pause = 0.0
         except Exception as error:  # noqa: BLE001 - whatever one round fails with, the next one comes
             _log_failure(each.name, error, first=failing_since is None)
             failing_since = failing_since or time.monotonic()

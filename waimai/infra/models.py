@@ -85,6 +85,7 @@ class Timer(models.Model):
     bucket = models.SmallIntegerField()
     due_at = models.DateTimeField()
     attempts = models.SmallIntegerField(default=0)
+    error = models.CharField(max_length=500, default="", db_default="")
 
     objects: ClassVar[EverywhereManager[Self]] = EverywhereManager()
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
-from celery import shared_task
+from celery import Task
+from celery import shared_task as any_task
+from django.db import close_old_connections
 
 from waimai.infra import housekeeping, outbox, timers
 from waimai.infra.sharding import databases
 
-RELAY_USEFUL_SECONDS = 5
+# The next call comes after a second, from beat: until then a relay leaves the threads to the timers half of the time.
+RELAY_USEFUL_SECONDS, RELAY_AT_MOST_SECONDS = 1, 0.5
 # An ETA task that comes this long after its time would find nothing: the sweep was there.
 USEFUL_FOR = timedelta(seconds=60)
+
+
+class DatabaseTask(Task):  # type: ignore[type-arg]
+    """A task that keeps its thread's connections and has them looked after, as a request does: broken ones are opened
+    anew. Celery by itself closes every connection around every task, see CELERY_DB_REUSE_MAX."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it."""
+        close_old_connections()
+        return super().__call__(*args, **kwargs)
+
+
+shared_task = partial(any_task, base=DatabaseTask)
 
 
 @shared_task
@@ -24,9 +43,9 @@ def relay_all() -> int:
 
 @shared_task
 def relay(alias: str) -> int:
-    """Relay the outbox of one database until nothing is due; a broker that repeats this does no harm."""
-    total = 0
-    while claimed := outbox.relay(alias):
+    """Relay the outbox of one database until nothing is due, or for a while; to repeat this does no harm."""
+    total, until = 0, time.monotonic() + RELAY_AT_MOST_SECONDS
+    while time.monotonic() < until and (claimed := outbox.relay(alias)):
         total += claimed
     return total
 

@@ -7,14 +7,15 @@ seconds only, make it punctual and spread it over workers. "Due" is decided by t
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
 
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models import F
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
@@ -32,6 +33,13 @@ CHUNK_MILLISECONDS, CHUNK_LARGEST = 100, 100
 # How long a network handler has before somebody else tries; it makes few calls with time limits of their own.
 NETWORK_LEASE_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 300
+TRIES_BEFORE_PARKING = 8
+# What stands there while a timer is tried, and stays when the process doesn't survive it.
+DIED = "the process died with it"
+# Where the due time of a parked timer stands: nobody gets there.
+PARKED = datetime(9000, 1, 1, tzinfo=UTC)
+# A database that is down or busy is nobody's poison.
+TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
 FIRED, CLAIMED = crashpoints.around("timer.fire"), crashpoints.around("timer.claim")
 WINDOW, SENT, PUT_OFF = (crashpoints.around(f"timer.{name}") for name in ("window", "send", "retry"))
 
@@ -49,7 +57,17 @@ class _Kind:
     lane: Lane
 
 
+class _Due(NamedTuple):
+    ref_id: int
+    attempts: int
+    due_at: datetime
+    error: str
+
+
 _kinds: dict[str, _Kind] = {}
+_STARTED = time.monotonic()
+# When this process began, by the clock of each database.
+_began: dict[str, datetime] = {}
 
 
 def fires(kind: str, *, lane: Lane = "db") -> Callable[[Handler], Handler]:
@@ -72,10 +90,11 @@ def schedule(kind: str, ref_id: int, *, due_at: datetime, using: str) -> None:
 
 
 def schedule_many(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: str) -> None:
-    """`schedule` for many (ref_id, due_at) in one statement."""
+    """`schedule` for many (ref_id, due_at) in one statement. One that is moved begins anew, its failures forgotten."""
     rows = [Timer(kind=kind, ref_id=ref, bucket=ids.bucket_of(ref), due_at=due) for ref, due in pairs]
     unique = ["kind", "ref_id"] if connections[using].features.supports_update_conflicts_with_target else None
-    Timer.objects.on(using).bulk_create(rows, update_conflicts=True, update_fields=["due_at"], unique_fields=unique)
+    changed = ["due_at", "attempts", "error"]
+    Timer.objects.on(using).bulk_create(rows, update_conflicts=True, update_fields=changed, unique_fields=unique)
 
 
 def cancel(kind: str, ref_ids: Iterable[int], *, using: str) -> int:
@@ -100,70 +119,135 @@ def fire(using: str, kind: str, ref_ids: Sequence[int]) -> int:
     return _fire_kind(using, kind, ref_ids)
 
 
+def revive(*, using: str) -> int:
+    """Fire again what was parked; returns how many that were."""
+    parked = Timer.objects.on(using).filter(due_at__gte=PARKED)
+    return parked.update(due_at=db_now(using), attempts=0, error="")
+
+
 def _fire_kind(using: str, kind: str, ref_ids: Sequence[int] | None) -> int:
     if _kinds[kind].lane == "network":
-        return _fire_outside(using, kind, ref_ids)
+        claimed = _claim(using, kind, ref_ids, most=1, lease_seconds=NETWORK_LEASE_SECONDS)
+        for ref in claimed:
+            _fire_one(using, kind, ref)
+        return len(claimed)
     try:
-        return run_atomic(using, lambda: _fire_inside(using, kind, ref_ids), commit=FIRED)
-    except (OperationalError, InterfaceError, ServiceUnavailable):
+        fired, doubtful = run_atomic(using, lambda: _fire_inside(using, kind, ref_ids), commit=FIRED)
+    except TRANSIENT:
         raise
     except Exception:
         logger.exception("timers: a batch of %s failed; one by one", kind)
-        return sum(_fire_alone(using, kind, ref) for ref in _due(using, kind, ref_ids))
+        return sum(_fire_alone(using, kind, each.ref_id) for each in _due(using, kind, ref_ids))
+    return fired + _fire_doubtful(using, kind, doubtful)
 
 
-def _due(using: str, kind: str, ref_ids: Sequence[int] | None, *, lock: bool = False) -> list[int]:
+def _fire_inside(using: str, kind: str, ref_ids: Sequence[int] | None) -> tuple[int, list[_Due]]:
+    """Fire together, in the open transaction, what is beyond doubt; returns how many, and the others.
+
+    Doubtful is what was tried before, and what was due before this process began: it may be what ended the last one.
+    """
+    now = db_now(using)
+    began = _began.setdefault(using, now - timedelta(seconds=time.monotonic() - _STARTED))
+    due = _due(using, kind, ref_ids, lock=True)
+    fresh = [each.ref_id for each in due if each.attempts == 0 and each.due_at >= began]
+    if fresh:
+        _kinds[kind].handler(fresh, using=using, now=now)
+    return len(fresh), [each for each in due if each.attempts > 0 or each.due_at < began]
+
+
+def _fire_doubtful(using: str, kind: str, doubtful: Sequence[_Due]) -> int:
+    """Fire what may kill us, every try counted before it begins: once all together, and from then on one by one."""
+    first = [each.ref_id for each in doubtful if each.attempts == 0]
+    again = [each.ref_id for each in sorted(doubtful, key=_tries) if each.attempts > 0]
+    claimed = _claim(using, kind, first, most=FIRED_AT_ONCE) if first else []
+    try:
+        fired = _call(using, kind, claimed)
+    except TRANSIENT:
+        raise
+    except Exception:
+        logger.exception("timers: a batch of %s failed; one by one", kind)
+        fired = sum(_fire_one(using, kind, ref) for ref in claimed)
+    return fired + sum(_fire_alone(using, kind, ref) for ref in again)
+
+
+def _fire_alone(using: str, kind: str, ref_id: int) -> int:
+    """Nobody waits for a neighbour's bad row: the one that fails is put off, the others fire."""
+    return sum(_fire_one(using, kind, ref) for ref in _claim(using, kind, [ref_id], most=1))
+
+
+def _fire_one(using: str, kind: str, ref_id: int) -> int:
+    """Fire a claimed timer; one that fails comes again later."""
+    try:
+        return _call(using, kind, [ref_id])
+    except Exception as error:
+        logger.warning("timers: %s of %s failed: %r", kind, ref_id, error, exc_info=True)
+        run_atomic(using, partial(_put_off, using, kind, ref_id, error), commit=PUT_OFF)
+        return 0
+
+
+def _call(using: str, kind: str, claimed: list[int]) -> int:
+    handler = _kinds[kind].handler
+    if not claimed:
+        return 0
+    if _kinds[kind].lane == "network":
+        handler(claimed, using=using, now=db_now(using))
+    else:
+        run_atomic(using, lambda: handler(claimed, using=using, now=db_now(using)), commit=FIRED)
+    return len(claimed)
+
+
+def _tries(each: _Due) -> int:
+    """What was tried least comes first: nobody waits for what kills."""
+    return each.attempts
+
+
+def _due(using: str, kind: str, ref_ids: Sequence[int] | None, *, lock: bool = False) -> list[_Due]:
     due = Timer.objects.on(using).filter(kind=kind, due_at__lte=db_now(using))
     if ref_ids is not None:
         due = due.filter(ref_id__in=list(ref_ids))
     if lock and connections[using].features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True)
-    return list(due.order_by("due_at").values_list("ref_id", flat=True)[:FIRED_AT_ONCE])
+    rows = due.order_by("due_at").values_list("ref_id", "attempts", "due_at", "error")
+    return [_Due(*row) for row in rows[:FIRED_AT_ONCE]]
 
 
-def _fire_inside(using: str, kind: str, ref_ids: Sequence[int] | None) -> int:
-    due = _due(using, kind, ref_ids, lock=True)
-    if due:
-        _kinds[kind].handler(due, using=using, now=db_now(using))
-    return len(due)
+def _claim(using: str, kind: str, ref_ids: Sequence[int] | None, *, most: int, lease_seconds: float = 0) -> list[int]:
+    """Take timers that are due for one try, which is counted before it begins; nobody else has them meanwhile.
+
+    What ended the process at each of its tries is parked instead.
+    """
+
+    def body() -> list[int]:
+        due, now = sorted(_due(using, kind, ref_ids, lock=True), key=_tries)[:most], db_now(using)
+        deadly = [each.ref_id for each in due if each.attempts >= TRIES_BEFORE_PARKING and each.error == DIED]
+        taken: dict[int, list[int]] = defaultdict(list)
+        for each in due:
+            if each.ref_id not in deadly:
+                taken[each.attempts + 1].append(each.ref_id)
+        rows = Timer.objects.on(using).filter(kind=kind)
+        if deadly:
+            logger.error("timers: %s of %s ended the process %s times: parked", kind, deadly, TRIES_BEFORE_PARKING)
+            rows.filter(ref_id__in=deadly).update(due_at=PARKED)
+        for attempts, refs in taken.items():
+            until = now + max(_pause(attempts), timedelta(seconds=lease_seconds))
+            rows.filter(ref_id__in=refs).update(attempts=attempts, due_at=until, error=DIED)
+        return [ref for refs in taken.values() for ref in refs]
+
+    return run_atomic(using, body, commit=CLAIMED)
 
 
-def _fire_alone(using: str, kind: str, ref_id: int) -> int:
-    """Nobody waits for a neighbour's bad row: the one that fails is put off, the others fire."""
-    try:
-        return run_atomic(using, lambda: _fire_inside(using, kind, [ref_id]), commit=FIRED)
-    except (OperationalError, InterfaceError, ServiceUnavailable):
-        raise
-    except Exception:
-        logger.exception("timers: %s of %s failed", kind, ref_id)
-        run_atomic(using, lambda: _put_off(using, kind, ref_id), commit=PUT_OFF)
-        return 0
-
-
-def _put_off(using: str, kind: str, ref_id: int) -> None:
+def _put_off(using: str, kind: str, ref_id: int, error: Exception) -> None:
+    """Try again later, for ever. A database that was down doesn't count as a try."""
     row = Timer.objects.on(using).filter(kind=kind, ref_id=ref_id)
-    attempts = row.values_list("attempts", flat=True).first() or 0
-    pause = min(2**attempts, LONGEST_BACKOFF_SECONDS)
-    row.update(attempts=F("attempts") + 1, due_at=db_now(using) + timedelta(seconds=pause))
+    attempts = row.values_list("attempts", flat=True).first() or 1
+    due_at = db_now(using) + _pause(attempts)
+    row.update(
+        attempts=attempts - 1 if isinstance(error, TRANSIENT) else attempts, due_at=due_at, error=repr(error)[:500]
+    )
 
 
-def _fire_outside(using: str, kind: str, ref_ids: Sequence[int] | None) -> int:
-    claimed = run_atomic(using, lambda: _claim(using, kind, ref_ids), commit=CLAIMED)
-    for ref_id in claimed:
-        try:
-            _kinds[kind].handler([ref_id], using=using, now=db_now(using))
-        except Exception:
-            logger.exception("timers: %s of %s failed", kind, ref_id)
-            run_atomic(using, lambda ref=ref_id: _put_off(using, kind, ref), commit=PUT_OFF)  # type: ignore[misc]
-    return len(claimed)
-
-
-def _claim(using: str, kind: str, ref_ids: Sequence[int] | None) -> list[int]:
-    # Few at a time: they are worked through one after the other while their lease runs.
-    due = _due(using, kind, ref_ids, lock=True)[:5]
-    lease_ends = db_now(using) + timedelta(seconds=NETWORK_LEASE_SECONDS)
-    Timer.objects.on(using).filter(kind=kind, ref_id__in=due).update(due_at=lease_ends)
-    return due
+def _pause(attempts: int) -> timedelta:
+    return timedelta(seconds=min(2 ** min(attempts - 1, 16), LONGEST_BACKOFF_SECONDS))
 
 
 def hand_out(using: str, send: Send) -> int:

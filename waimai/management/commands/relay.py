@@ -29,6 +29,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"parked {alias}: {outbox.revive(using=alias)} taken up again")
         if options["loop"]:
             return run_until_told(relay_rounds())
-        for name, _, relay in relay_rounds():
-            self.stdout.write(f"{name}: {relay()}")
+        for each in relay_rounds():
+            self.stdout.write(f"{each.name}: {each.body()}")
         return None

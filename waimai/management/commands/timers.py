@@ -23,6 +23,6 @@ class Command(BaseCommand):
         """Sweep once or for ever."""
         if options["loop"]:
             return run_until_told(timer_rounds())
-        for name, _, sweep in timer_rounds():
-            self.stdout.write(f"{name}: {sweep()}")
+        for each in timer_rounds():
+            self.stdout.write(f"{each.name}: {each.body()}")
         return None
