@@ -26,7 +26,7 @@ from orders.serializers import (
 )
 from orders.services import CartView, Checkout
 from orders.states import Status
-from waimai.infra.api import KeysetPagination, caller_id, read_idempotency_key, replayable, validated
+from waimai.infra.api import MonthlyPagination, caller_id, read_idempotency_key, replayable, validated
 from waimai.infra.schema import IDEMPOTENCY_KEY, OPTIONAL_IDEMPOTENCY_KEY
 
 
@@ -90,7 +90,7 @@ class OrdersView(APIView):
         if status is not None and status not in Status.values:
             raise ValidationError({"status": [_("可选值：%s") % ", ".join(Status.values)]})
         user_id = caller_id(request)
-        pages = KeysetPagination()
+        pages = MonthlyPagination()
         page = pages.paginate_queryset(services.orders_of(user_id=user_id, status=status), request, view=self)
         return pages.get_paginated_response(services.documents_of(page or [], user_id=user_id))
 

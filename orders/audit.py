@@ -17,7 +17,7 @@ from orders.placing import ROUTE
 from orders.saga import LIVE
 from orders.states import PaymentStatus, Status, is_legal
 from payments.services import OrderBooks
-from waimai.infra import sharding
+from waimai.infra import archive, sharding
 from waimai.infra.clock import db_now
 from waimai.infra.models import IdempotencyKey, OutboxMessage, Timer
 
@@ -57,8 +57,8 @@ def waiting_problems(using: str) -> Iterator[str]:
 
 
 def batches(using: str) -> Iterator[list[Order]]:
-    """The orders of a shard by id, some hundred at a time."""
-    last = 0
+    """The orders of a shard by id, from the oldest that isn't archived, some hundred at a time."""
+    last = archive.oldest_living_id() - 1
     while batch := list(Order.objects.on(using).filter(pk__gt=last).order_by("pk")[:BATCH]):
         yield batch
         last = batch[-1].pk
@@ -90,7 +90,8 @@ def _history(order: Order, history: Sequence[OrderChange]) -> Iterator[str]:
 
 def _keys(using: str) -> Iterator[str]:
     """I2 and I5: every key stands for one order, and that order is there."""
-    rows = IdempotencyKey.objects.on(using).filter(route=ROUTE).values_list("user_id", "key", "ref_id")
+    living = IdempotencyKey.objects.on(using).filter(route=ROUTE, ref_id__gte=archive.oldest_living_id())
+    rows = living.values_list("user_id", "key", "ref_id")
     seen: set[int] = set()
     waiting: list[tuple[int, str, int]] = []
     for row in rows.iterator(chunk_size=BATCH):

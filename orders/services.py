@@ -13,7 +13,7 @@ from orders.documents import Document, snapshot_of
 from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
 from orders.paying import pay
 from orders.placing import Checkout, Placed, place
-from orders.reading import changes_since, documents_of, get_order, orders_of, own_order, paid_snapshots
+from orders.reading import changes_since, documents_of, get_order, newest_orders, orders_of, own_order, paid_snapshots
 from orders.reordering import Gone, Reordered, Repriced, reorder
 from orders.rescue import retry_saga, undo_stuck_order
 
@@ -37,6 +37,7 @@ __all__ = [
     "documents_of",
     "get_order",
     "merge_into_cart",
+    "newest_orders",
     "orders_of",
     "own_order",
     "paid_snapshots",

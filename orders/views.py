@@ -72,11 +72,12 @@ def _refusals_shown(request: HttpRequest) -> Iterator[None]:
 @require_safe
 def order_list(request: HttpRequest) -> HttpResponse:
     """The caller's orders, newest first; each page starts below the last id of the one before."""
-    rows = services.orders_of(user_id=_user_id(request)).order_by("-id")
     before = request.GET.get("before", "")
-    if ID.fullmatch(before):
-        rows = rows.filter(id__lt=int(before))
-    found = list(rows[: ORDERS_PER_PAGE + 1])
+    found = services.newest_orders(
+        user_id=_user_id(request),
+        before=int(before) if ID.fullmatch(before) else None,
+        limit=ORDERS_PER_PAGE + 1,
+    )
     shown = found[:ORDERS_PER_PAGE]
     context = {
         "orders": services.documents_of(shown, user_id=_user_id(request)),

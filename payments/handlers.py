@@ -6,6 +6,7 @@ from datetime import datetime
 
 from payments import services
 from payments.providers import sandbox, sandbox_delivery
+from payments.services import archiving  # noqa: F401 - says what an archive has to wait for
 from payments.services.polling import POLL
 from payments.services.refunding import SEND
 from waimai.infra import housekeeping

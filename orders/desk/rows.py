@@ -10,6 +10,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 import orders.services
 from orders.desk.models import DeskOrder
 from orders.services import Document
+from waimai.infra import archive
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
 from waimai.infra.sharding import DEFAULT, shards
@@ -63,7 +64,8 @@ def rebuild() -> int:
             run_atomic(DEFAULT, lambda rows=rows: _overwrite(rows))  # type: ignore[misc]
             count += len(rows)
     with transaction.atomic(using=DEFAULT):
-        DeskOrder.objects.filter(applied_at__lt=started).delete()
+        # Of an archived order the row stays: it is the last that a database has.
+        DeskOrder.objects.filter(applied_at__lt=started, order_id__gte=archive.oldest_living_id()).delete()
     return count
 
 

@@ -12,9 +12,10 @@ from django.db.models import Count, Q, Sum
 
 from payments.models import LedgerEntry, Payment, ProviderTransaction, Refund
 from payments.money import NOTHING, yuan
-from payments.services import ledger_audit
-from payments.services.ledger_audit import batches
+from payments.services import ledger_audit, reading
+from payments.services.ledger_audit import batches, living
 from payments.states import OPEN, PaymentStatus, RefundStatus
+from waimai.infra import archive
 from waimai.infra.clock import db_now
 
 BATCH = 500
@@ -43,7 +44,7 @@ class OrderBooks:
 
 def books(using: str) -> Iterator[OrderBooks]:
     """The books of every order in the ledger, by order id, read in batches."""
-    last = 0
+    last = archive.oldest_living_id() - 1
     while batch := _ledger_by_order(using, last):
         asked_for = _refunds_by_order(using, [row["order_id"] for row in batch])
         for row in batch:
@@ -72,7 +73,9 @@ def payment_problems(using: str) -> list[str]:
 
 
 def _ledger_by_order(using: str, after: int) -> list[dict[str, Any]]:
-    rows = LedgerEntry.objects.on(using).filter(order_id__gt=after).order_by("order_id").values("order_id")
+    # An entry is as young as its order, or younger: older months need not be looked at.
+    entries = LedgerEntry.objects.on(using).filter(order_id__gt=after, id__gte=reading.oldest_id(after))
+    rows = entries.order_by("order_id").values("order_id")
     sums = rows.annotate(
         charged=Sum("amount", filter=Q(kind=LedgerEntry.Kind.CHARGE)),
         refunded=Sum("amount", filter=Q(kind=LedgerEntry.Kind.REFUND)),
@@ -93,7 +96,7 @@ def _refunds_by_order(using: str, order_ids: list[int]) -> dict[int, dict[str, A
 
 def _uneven_refunds(using: str) -> Iterator[str]:
     """Refunds beyond what was captured, more than one that takes the rest, or of a payment that was never captured."""
-    refunded = Refund.objects.on(using).order_by("payment_id").values("payment_id")
+    refunded = living(Refund, using).order_by("payment_id").values("payment_id")
     sums = refunded.annotate(total=Sum("amount"), closing_count=Count("id", filter=Q(closing=True)))
     last = 0
     while batch := list(sums.filter(payment_id__gt=last)[:BATCH]):
@@ -113,7 +116,7 @@ def _uneven(row: dict[str, Any], captured: Decimal) -> Iterator[str]:
 
 
 def _captures_without_transaction(using: str) -> Iterator[str]:
-    for batch in batches(Payment.objects.on(using).filter(status=PaymentStatus.CAPTURED)):
+    for batch in batches(living(Payment, using).filter(status=PaymentStatus.CAPTURED)):
         numbers = [payment.transaction_id for payment in batch]
         rows = ProviderTransaction.objects.on(using).filter(transaction_id__in=numbers)
         known = {(row.provider, row.transaction_id): row.payment_id for row in rows}

@@ -8,6 +8,7 @@ from typing import Any
 
 from payments.models import LedgerEntry, Payment, Refund
 from payments.states import PaymentStatus, RefundStatus
+from waimai.infra import archive
 
 BATCH = 500
 Kind = LedgerEntry.Kind
@@ -22,17 +23,22 @@ def batches(rows: Any) -> Iterator[list[Any]]:
         last = batch[-1].id
 
 
+def living(model: Any, using: str) -> Any:
+    """Rows of orders that aren't in the archive. What belongs to an archived one may still lie in a later month."""
+    return model.objects.on(using).filter(order_id__gte=archive.oldest_living_id())
+
+
 def unbooked(using: str) -> Iterator[str]:
     """Captured payments and succeeded refunds without their entry, or with one that says something else."""
-    for batch in batches(Payment.objects.on(using).filter(status=PaymentStatus.CAPTURED)):
+    for batch in batches(living(Payment, using).filter(status=PaymentStatus.CAPTURED)):
         yield from _compared("payment", {row.id: _of_payment(row) for row in batch}, using)
-    for batch in batches(Refund.objects.on(using).filter(status=RefundStatus.SUCCEEDED)):
+    for batch in batches(living(Refund, using).filter(status=RefundStatus.SUCCEEDED)):
         yield from _compared("refund", {row.id: _of_refund(row) for row in batch}, using)
 
 
 def unfounded(using: str) -> Iterator[str]:
     """Entries of charges and refunds that weren't made; what a person adjusted stands for itself."""
-    entries = LedgerEntry.objects.on(using).exclude(kind=Kind.ADJUSTMENT)
+    entries = living(LedgerEntry, using).exclude(kind=Kind.ADJUSTMENT)
     for batch in batches(entries):
         numbers = [entry.id for entry in batch]
         captured = _among(Payment.objects.on(using).filter(status=PaymentStatus.CAPTURED), numbers)

@@ -63,9 +63,13 @@ def of_order(order_id: int, using: str) -> QuerySet[Payment]:
 
 def of_orders(order_ids: Sequence[int], using: str) -> QuerySet[Payment]:
     """The payments of some orders of a shard, oldest first. The bound on the id lets the database skip older months."""
-    since = ids.lowest_id(ids.made_at(min(order_ids)) - CLOCK_SKEW)
-    rows = Payment.objects.on(using).filter(order_id__in=order_ids, id__gte=since)
+    rows = Payment.objects.on(using).filter(order_id__in=order_ids, id__gte=oldest_id(min(order_ids)))
     return cast("QuerySet[Payment]", rows.order_by("id"))
+
+
+def oldest_id(order_id: int) -> int:
+    """No payment, refund or ledger entry of an order has a lower id."""
+    return ids.lowest_id(ids.made_at(order_id) - CLOCK_SKEW)
 
 
 def charge_of(payment: Payment) -> Charge:

@@ -111,7 +111,8 @@ def test_fifty_orders_take_as_many_statements_as_one(mei: Person, tao: Person, s
         placed(mei, stall, (stall.fish, 1), (stall.rice, 2), key=f"k-{number}")
     one = statements(tao, "orders/?page_size=100")
     assert len(listed(mei, "?page_size=100")) == 50
-    assert statements(mei, "orders/?page_size=100") == one <= 5
+    # A page that isn't full has looked at the last two months first, and then at all.
+    assert statements(mei, "orders/?page_size=100") == one <= 6
 
 
 def test_one_order_takes_few_statements_however_many_lines(mei: Person, stall: Stall) -> None:

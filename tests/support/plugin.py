@@ -73,13 +73,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what doesn't depend on the databases to the run on SQLite."""
-    if config.getoption("backend") == "sqlite":
-        return
-    left_out = [item for item in items if item.get_closest_marker("once")]
+    """Leave what doesn't depend on the databases to the run on SQLite, and what is MariaDB's alone to the other."""
+    marker = "mariadb" if config.getoption("backend") == "sqlite" else "once"
+    left_out = [item for item in items if item.get_closest_marker(marker)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("once")]
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

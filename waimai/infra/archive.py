@@ -63,8 +63,9 @@ def archive(before: Month, folder: Path) -> Iterator[str]:
         ]:
             raise Refused("\n".join(found))
         folder.mkdir(parents=True, exist_ok=True)
-        for month in sorted({month for alias in shards for month in _months(alias) if month < before}):
-            yield from _archive_month(month, [alias for alias in shards if month in _months(alias)], folder)
+        months = {alias: _months(alias) for alias in shards}
+        for month in sorted({month for each in months.values() for month in each if month < before}):
+            yield from _archive_month(month, [alias for alias in shards if month in months[alias]], folder)
         _move_mark(before.lowest_id)
 
 
@@ -111,9 +112,7 @@ def _require_in_files(alias: str, month: Month, folder: Path) -> None:
 
 def _require_same(part: Slice, file: TableFile) -> None:
     if part.describe(file.columns) != file:
-        raise Refused(
-            f"{part.using} {part.month}: {part.table} is not what was archived; restore that month first"
-        )
+        raise Refused(f"{part.using} {part.month}: {part.table} is not what was archived; restore that month first")
 
 
 def _remove(alias: str, month: Month, folder: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from waimai.infra import outbox
+from waimai.infra import outbox, partitions
 from waimai.infra.clock import db_now
 from waimai.infra.models import Barrier, IdempotencyKey
 from waimai.infra.sharding import databases, shards
@@ -37,9 +37,10 @@ def on_shards(body: Callable[[str], int]) -> None:
 
 
 def keep_house() -> int:
-    """Delete everything that is past its time, on every database; returns how many rows went."""
+    """Delete what is past its time and make months ahead, on every database; returns how many rows or months."""
     jobs: list[Callable[[], int]] = [
         *(partial(forget_old, alias) for alias in databases()),
+        *(partial(partitions.keep_ahead, alias) for alias in shards()),
         *_on_default,
         *(partial(body, alias) for body in _on_shards for alias in shards()),
     ]
@@ -47,7 +48,7 @@ def keep_house() -> int:
 
 
 def _done(job: Callable[[], int]) -> int:
-    """What a job deleted; one that fails holds up no other."""
+    """What a job did; one that fails holds up no other."""
     try:
         return job()
     except Exception:

@@ -16,6 +16,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from django.db import connections
+from django.utils import timezone
 
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore, run_atomic
@@ -30,6 +31,8 @@ SECONDS_SHIFT = BUCKET_BITS + WORKER_BITS + SEQUENCE_BITS
 LEASE_SECONDS = 60
 # A database clock that went back further than this gets a fresh worker number; a smaller step is waited out.
 TOLERATED_STEP_BACK_SECONDS = 5
+# How far apart ids are that were made two months from each other: what a list looks at first.
+TWO_MONTHS = 62 * 24 * 3600 << SECONDS_SHIFT
 
 
 def new_id(bucket: int) -> int:
@@ -50,6 +53,11 @@ def made_at(any_id: int) -> datetime:
 def lowest_id(at: datetime) -> int:
     """The smallest id that can have been made at or after `at`: a bound that lets the database skip older months."""
     return max(0, int((at - EPOCH).total_seconds())) << SECONDS_SHIFT
+
+
+def now_id() -> int:
+    """About the id that would be made now, by this process's own clock: where a look back begins."""
+    return lowest_id(timezone.now())
 
 
 class IdGenerator:

@@ -13,6 +13,7 @@ import menu.services
 import orders.audit
 import orders.desk.audit
 import payments.services
+from waimai.infra import partitions
 from waimai.infra.sharding import databases, shards, unknown_shards
 
 # Rows of several databases can't be read at one moment: what looks wrong is looked at again after this pause.
@@ -28,6 +29,7 @@ def problems() -> Iterator[str]:
     for alias in databases():
         yield from (f"{line} [{alias}]" for line in orders.audit.waiting_problems(alias))
     for alias in shards():
+        yield from (f"I4 {line} [{alias}]" for line in partitions.problems(alias))
         yield from (f"{line} [{alias}]" for line in orders.audit.order_problems(alias))
         yield from (f"I3 {line} [{alias}]" for line in payments.services.payment_problems(alias))
         yield from (f"{line} [{alias}]" for line in orders.desk.audit.desk_problems(alias))
