@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections import Counter
@@ -48,6 +49,28 @@ class Caller:
         if started.status_code not in {200, 201}:
             return started
         return self.post(f"payments/sandbox/{started.json()['payment']}/", {"outcome": "success"})
+
+
+class Balanced(Caller):
+    """Behind a balancer: each call goes to the next of the addresses in service."""
+
+    def __init__(self, urls: list[str], person: Person, *, timeout: float = ANSWERS_WITHIN_SECONDS) -> None:
+        super().__init__(urls[0], person, timeout=timeout)
+        self.urls, self.turn = urls, itertools.count()
+
+    def get(self, path: str) -> requests.Response:
+        """GET from whose turn it is."""
+        self._next()
+        return super().get(path)
+
+    def post(self, path: str, body: Any = None, *, key: str = "") -> requests.Response:
+        """POST to whose turn it is."""
+        self._next()
+        return super().post(path, body, key=key)
+
+    def _next(self) -> None:
+        urls = list(self.urls)
+        self.base = f"{urls[next(self.turn) % len(urls)]}/api/v1/"
 
 
 @dataclass(frozen=True)
