@@ -202,6 +202,8 @@ SIMPLE_JWT = {
     "UPDATE_LAST_LOGIN": False,
     # A changed password ends every token that was made with the old one.
     "CHECK_REVOKE_TOKEN": True,
+    # As far as two machines' clocks may be apart: a token is good everywhere the moment it was made.
+    "LEEWAY": timedelta(minutes=2),
 }
 
 REST_FRAMEWORK = {
