@@ -77,6 +77,33 @@ def test_saves_say_which_fields() -> None:
     assert not found, offenders(*found)
 
 
+def test_amounts_of_money_are_never_changed() -> None:
+    # The ledger's own managers refuse; this is about the rows that it is compared with, and about ways round them.
+    changes = {"update", "aupdate", "bulk_update", "update_or_create", "save"}
+    found = [
+        module.at(call)
+        for module in product()
+        if _package(module) == "payments"
+        for call in module.calls()
+        if isinstance(call.func, ast.Attribute) and call.func.attr in changes and _names(call, "amount")
+    ]
+    assert not found, offenders(*found)
+
+
+def test_nothing_goes_round_the_ledgers_manager() -> None:
+    by_hand = re.compile(
+        r"(UPDATE|DELETE FROM|REPLACE INTO)\s+\W?payments_(ledgerentry|payment|refund)\b", re.IGNORECASE
+    )
+    found = [
+        module.at(node)
+        for module in product()
+        for node in ast.walk(module.tree)
+        if (isinstance(node, ast.Attribute) and node.attr in {"_base_manager", "_raw_delete"} and not _moves(module))
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str) and by_hand.search(node.value))
+    ]
+    assert not found, offenders(*found)
+
+
 def test_no_time_is_naive() -> None:
     naive = {"datetime.now", "datetime.datetime.now"}
     always = {"datetime.utcnow", "datetime.datetime.utcnow", "date.today", "datetime.date.today", "datetime.today"}
@@ -210,6 +237,17 @@ def _door(name: str) -> str:
 
 def _is_about_a_door(module: Module) -> bool:
     return bool(_room(module) & ABOUT_DOORS)
+
+
+def _names(call: ast.Call, column: str) -> bool:
+    """Whether a call names a column, as a keyword or in a list of fields."""
+    texts = {node.value for node in ast.walk(call) if isinstance(node, ast.Constant)}
+    return column in texts or any(keyword.arg == column for keyword in call.keywords)
+
+
+def _moves(module: Module) -> bool:
+    """Whether it moves whole rows from one database to another."""
+    return module.name == "waimai.infra.resharding"
 
 
 def _is_called_with(module: Module, function: ast.Attribute, keyword: str) -> bool:
