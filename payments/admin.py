@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from payments import services
-from payments.models import Payment, PaymentAlert, Refund
-from waimai.infra.admin import DatabaseFilter, ShardedAdmin
+from payments.models import LedgerEntry, Payment, PaymentAlert, Refund
+from waimai.infra.admin import DatabaseFilter, ShardedAdmin, press
 
 
 @admin.register(Payment)
@@ -45,16 +45,17 @@ class RefundAdmin(ShardedAdmin):
     ordering = ("-id",)
     actions = ("send_now",)
 
-    @admin.action(description=_("立即重试退款"), permissions=["send_now"])
+    @admin.action(description=_("立即重试退款"), permissions=["operate"])
     def send_now(self, request: HttpRequest, queryset: QuerySet[Refund]) -> None:
         """Try the chosen refunds at once; those that are done are passed over."""
-        numbers = list(queryset.values_list("id", flat=True))
-        count = services.send_refunds_now(refund_ids=numbers, using=queryset.db)
+        using = queryset.db
+        count = press(
+            request,
+            queryset,
+            _("立即重试退款"),
+            lambda refund: services.send_refunds_now(refund_ids=[refund.id], using=using) == 1,
+        )
         messages.info(request, ngettext("%d 笔退款将立即重试", "%d 笔退款将立即重试", count) % count)
-
-    def has_send_now_permission(self, request: HttpRequest) -> bool:
-        """For superusers."""
-        return bool(request.user.is_superuser)
 
 
 @admin.register(PaymentAlert)
@@ -65,3 +66,23 @@ class PaymentAlertAdmin(ShardedAdmin):
     list_filter: ClassVar[Any] = [DatabaseFilter, "kind", "provider"]
     search_fields = ("=payment_id",)
     ordering = ("-id",)
+
+
+@admin.register(LedgerEntry)
+class LedgerAdmin(ShardedAdmin):
+    """Every movement of money, and what people adjusted; `manage.py payments adjust` adds to it."""
+
+    list_display = (
+        "created_at",
+        "kind",
+        "amount",
+        "order_id",
+        "payment_id",
+        "provider",
+        "reference",
+        "actor",
+        "reason",
+    )
+    list_filter: ClassVar[Any] = [DatabaseFilter, "kind", "provider", "created_at"]
+    search_fields = ("=id", "=order_id", "=payment_id", "=reference")
+    ordering = ("-created_at", "-id")
