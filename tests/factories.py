@@ -22,7 +22,7 @@ from menu.services import LineRequest
 from orders import services
 from orders.models import Order, OrderChange, Saga
 from orders.services import Checkout, Placed
-from payments.models import Payment, Refund, SandboxNotice
+from payments.models import Payment, PaymentAlert, Refund, SandboxNotice, SandboxRefund
 from payments.providers import sandbox, sandbox_delivery
 from tests.accounts.factories import Api, customer, home_of, staff
 from tests.menu.factories import make_dish, make_shop
@@ -147,11 +147,20 @@ def capture(payment_id: int) -> None:
     receive(notice(payment_id))
 
 
-def notice(payment_id: int, outcome: str = "success") -> tuple[dict[str, str], bytes]:
+def notice(payment_id: int, outcome: str = "success", **claims: Any) -> tuple[dict[str, str], bytes]:
     """The payer acts; the sandbox's signed notice of it, which it will not send by itself."""
-    number = sandbox.tell(payment_id, outcome, times=0)
+    return _signed(sandbox.tell(payment_id, outcome, times=0, **claims))
+
+
+def refund_notice(refund_id: int, **claims: Any) -> tuple[dict[str, str], bytes]:
+    """The sandbox's signed notice of a refund that it has done, which it will not send by itself."""
+    done: SandboxRefund = SandboxRefund.objects.by_id(refund_id).get()
+    return _signed(sandbox.tell_refund(done, times=0, **claims))
+
+
+def _signed(number: int) -> tuple[dict[str, str], bytes]:
     row: SandboxNotice = SandboxNotice.objects.by_id(number).get()
-    return sandbox_delivery.signed_notice(row, using=shard_of_id(payment_id))
+    return sandbox_delivery.signed_notice(row, using=shard_of_id(number))
 
 
 def receive(signed: tuple[dict[str, str], bytes]) -> None:
@@ -241,6 +250,11 @@ def payments_of(order_id: int) -> list[str]:
     return list(Payment.objects.of_order(order_id).order_by("id").values_list("status", flat=True))
 
 
+def alerts_on(shard: str) -> list[tuple[str, int]]:
+    """(kind, payment) of each alert about money, oldest first."""
+    return list(PaymentAlert.objects.on(shard).order_by("id").values_list("kind", "payment_id"))
+
+
 def timer(kind: str, ref_id: int) -> Any:
     """When a timer is due; None when there is none."""
     rows = Timer.objects.on(shard_of_id(ref_id)).filter(kind=kind, ref_id=ref_id)
@@ -281,6 +295,14 @@ def overdue(order_id: int, *, by_seconds: float = 1) -> None:
     moment = db_now(using) - timedelta(seconds=by_seconds)
     Order.objects.by_id(order_id).update(expires_at=moment)
     Timer.objects.on(using).filter(kind="order.expire", ref_id=order_id).update(due_at=moment)
+
+
+def payment_older(payment_id: int, *, seconds: float) -> None:
+    """As if the payment had been started so long ago, and now were a time to ask the provider about it."""
+    payment, using = Payment.objects.by_id(payment_id).get(), shard_of_id(payment_id)
+    ago = timedelta(seconds=seconds)
+    Payment.objects.by_id(payment_id).update(created_at=payment.created_at - ago, expires_at=payment.expires_at - ago)
+    Timer.objects.on(using).filter(kind="payment.poll", ref_id=payment_id).update(due_at=db_now(using))
 
 
 def saga_due(order_id: int) -> None:

@@ -107,7 +107,7 @@ def tell(
     return notice.id
 
 
-def tell_refund(refund: SandboxRefund, *, late_seconds: float = 0, times: int = 1, **claims: object) -> int:
+def tell_refund(refund: SandboxRefund, /, *, late_seconds: float = 0, times: int = 1, **claims: object) -> int:
     """Call the webhook about money that went back, as `tell` does about a payment; returns the notice's number."""
     using = sharding.shard_of_id(refund.payment_id)
     notice = _notice(

@@ -102,7 +102,7 @@ def receive(payment_id: int, outcome: str = "success", **changes: Any) -> None:
     services.handle_webhook(provider="sandbox", headers=headers, body=body)
 
 
-def signed_refund(refund_id: int, **claims: object) -> tuple[dict[str, str], bytes]:
+def signed_refund(refund_id: int, **claims: Any) -> tuple[dict[str, str], bytes]:
     """A genuine notification of money that the sandbox gave back, claims that aren't true included."""
     done: SandboxRefund = SandboxRefund.objects.by_id(refund_id).get()
     number = sandbox.tell_refund(done, times=0, **claims)

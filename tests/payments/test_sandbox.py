@@ -13,7 +13,7 @@ import pytest
 from payments import services
 from payments.models import SandboxCharge, SandboxNotice
 from payments.providers import base, sandbox, sandbox_delivery, sandbox_wire
-from payments.providers.base import OutcomeState, ProviderRefused, ProviderUnavailable, RefundCall
+from payments.providers.base import Outcome, OutcomeState, ProviderRefused, ProviderUnavailable, RefundCall
 from payments.services.reading import charge_of
 from payments.services.refunding import SEND
 from tests.payments.factories import (
@@ -235,7 +235,9 @@ def test_every_call_says_the_same_and_is_signed_anew(hook: Hook) -> None:
     assert len({body for _headers, body in hook.calls}) == 1
     assert len({headers["X-Sandbox-Nonce"] for headers, _body in hook.calls}) == 3
     for headers, body in hook.calls:
-        assert sandbox_wire.parse(headers, body).outcome.state is OutcomeState.CAPTURED
+        outcome = sandbox_wire.parse(headers, body).outcome
+        assert isinstance(outcome, Outcome)
+        assert outcome.state is OutcomeState.CAPTURED
 
 
 def test_told_to_call_never_it_books_and_stays_silent(hook: Hook) -> None:
