@@ -328,6 +328,25 @@ def test_what_the_provider_never_had_is_written_off_by_hand() -> None:
     assert found.theirs == found.ours
 
 
+def test_another_amount_than_asked_for_and_its_return_are_explained_by_hand() -> None:
+    payment = pending()
+    at_the_provider(payment.id, amount=Decimal("1.00"))
+    receive(payment.id)
+    Payment.objects.by_id(payment.id).update(status="closed", expires_at=payment.created_at - timedelta(minutes=11))
+    number = given_back_at_the_provider(payment, Decimal("1.00"))
+    assert sorted(differences()) == [
+        ("provider_only", "refund", number, "-1.00", "None"),
+        ("state_differs", "charge", payment.id, "1.00", "None"),
+    ]
+    words = {"actor": "lan", "reason": "金额不符"}
+    services.adjust(payment_id=payment.id, amount=Decimal("1.00"), reference=f"SB{payment.id}", **words)
+    services.adjust(payment_id=payment.id, amount=Decimal("-1.00"), reference=f"SBR{number}", **words)
+    found = reconcile()
+    assert (found.differences, found.explained) == ([], 2)
+    assert found.theirs == found.ours
+    assert services.payment_problems(SHARD(MEI)) == []
+
+
 # --- what it leaves behind ---
 
 
