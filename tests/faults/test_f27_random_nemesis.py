@@ -21,7 +21,7 @@ from tests import factories
 from tests.faults.conftest import Fleets
 from tests.faults.crowd import Crowd
 from tests.menu.factories import make_dish
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, Kind
 from tests.support.nemesis import Nemesis
 from waimai.infra.clock import db_now
 from waimai.infra.models import OutboxMessage, Timer
@@ -71,11 +71,10 @@ def evening(fleet: Fleet, minutes: float, seed: int) -> Crowd:
     limited = make_dish(Shop.objects.get(pk=stall.shop_id), "限量烤鸭", "30.00", stock=portions)
     customers = [factories.person(f"1372222{n:04}") for n in range(CUSTOMERS)]
     lan = factories.works_at(stall.shop_id, "manager", "lan")
-    timeout = {"WAIMAI_PAYMENT_TIMEOUT_SECONDS": "15" if minutes < SHORT_MINUTES else "60"}
-    webs = [fleet.start("web", **timeout), fleet.start("web", **timeout)]
-    for kind in ("events", "worker", "worker", "beat"):
-        fleet.start(kind, **timeout)  # type: ignore[arg-type]
-    return Crowd([web.url for web in webs], customers, lan, stall, limited.pk, seed)
+    kinds: tuple[Kind, ...] = ("web", "web", "events", "worker", "worker", "beat")
+    timeout = "15" if minutes < SHORT_MINUTES else "60"
+    programs = [fleet.start(kind, WAIMAI_PAYMENT_TIMEOUT_SECONDS=timeout) for kind in kinds]
+    return Crowd([web.url for web in programs[:2]], customers, lan, stall, limited.pk, seed)
 
 
 def settle() -> None:

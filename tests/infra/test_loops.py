@@ -14,6 +14,7 @@ from tests.support.processes import wait_until
 from waimai.infra import ids, loops, outbox, tasks, timers
 from waimai.infra.clock import db_now
 from waimai.infra.loops import Round, run_for_ever
+from waimai.infra.models import OutboxMessage
 
 pytestmark = pytest.mark.data
 HERE = "orders_0"
@@ -203,6 +204,16 @@ def test_one_relay_by_command(news: list[int], capsys: pytest.CaptureFixture[str
     call_command("relay")
     assert len(news) == 1
     assert "relay orders_0: 1" in capsys.readouterr().out
+
+
+def test_what_was_parked_is_relayed_by_command(news: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    tell()
+    OutboxMessage.objects.on(HERE).update(state=OutboxMessage.State.PARKED, attempts=8)
+    call_command("relay")
+    assert news == []
+    call_command("relay", "--revive")
+    assert len(news) == 1
+    assert "parked orders_0: 1 taken up again" in capsys.readouterr().out
 
 
 def test_migrating_again_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
