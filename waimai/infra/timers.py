@@ -29,9 +29,12 @@ Send = Callable[[str, list[int], datetime], None]
 Lane = Literal["db", "network"]
 FIRED_AT_ONCE = 500
 WINDOW_SECONDS = 15
-CHUNK_MILLISECONDS, CHUNK_LARGEST = 100, 100
+CHUNK_MILLISECONDS, CHUNK_LARGEST = 200, 100
+GRACE_SECONDS = 0.25
 # How long a network handler has before somebody else tries; it makes few calls with time limits of their own.
 NETWORK_LEASE_SECONDS = 30
+# How long a batch has that may kill its process, before others try its timers one by one.
+BATCH_LEASE_SECONDS = 5
 LONGEST_BACKOFF_SECONDS = 300
 TRIES_BEFORE_PARKING = 8
 # What stands there while a timer is tried, and stays when the process doesn't survive it.
@@ -105,13 +108,20 @@ def cancel(kind: str, ref_ids: Iterable[int], *, using: str) -> int:
 def sweep(using: str, *, lane: Lane = "db") -> int:
     """Fire everything that is due on a database in one lane; returns how many timers were fired."""
     kinds = [name for name, kind in _kinds.items() if kind.lane == lane]
-    fired = 0
-    while Timer.objects.on(using).filter(kind__in=kinds, due_at__lte=db_now(using)).exists():
+    fired, grace = 0, _grace(using) if lane == "db" else timedelta()
+    while Timer.objects.on(using).filter(kind__in=kinds, due_at__lte=db_now(using) - grace).exists():
         step = sum(_fire_kind(using, kind, None) for kind in kinds)
         if step == 0:
             break
         fired += step
     return fired
+
+
+def _grace(using: str) -> timedelta:
+    """How late a timer must be for the sweep to step in: a little, while ETA tasks are on their way. Two that fire the
+    same ones in turns do it in smaller sets, which costs more and makes both late."""
+    handed_out = TimerCursor.objects.on(using).filter(name="window", upto__gt=db_now(using)).exists()
+    return timedelta(seconds=GRACE_SECONDS if handed_out else 0)
 
 
 def fire(using: str, kind: str, ref_ids: Sequence[int]) -> int:
@@ -159,7 +169,7 @@ def _fire_doubtful(using: str, kind: str, doubtful: Sequence[_Due]) -> int:
     """Fire what may kill us, every try counted before it begins: once all together, and from then on one by one."""
     first = [each.ref_id for each in doubtful if each.attempts == 0]
     again = [each.ref_id for each in sorted(doubtful, key=_tries) if each.attempts > 0]
-    claimed = _claim(using, kind, first, most=FIRED_AT_ONCE) if first else []
+    claimed = _claim(using, kind, first, most=FIRED_AT_ONCE, lease_seconds=BATCH_LEASE_SECONDS) if first else []
     try:
         fired = _call(using, kind, claimed)
     except TRANSIENT:
@@ -278,7 +288,7 @@ def _advance_cursor(using: str) -> list[tuple[str, int, datetime]]:
 
 
 def _chunks(rows: Sequence[tuple[str, int, datetime]]) -> Iterator[tuple[str, list[int], datetime]]:
-    """Timers of one kind and the same 100 ms, at most 100 together, with the end of their 100 ms."""
+    """Timers of one kind and the same 200 ms, at most 100 together, with the end of their 200 ms."""
     buckets: dict[tuple[str, int], list[int]] = defaultdict(list)
     for kind, ref_id, due_at in rows:
         buckets[kind, int(due_at.timestamp() * 1000) // CHUNK_MILLISECONDS].append(ref_id)
