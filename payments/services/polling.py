@@ -12,6 +12,7 @@ from payments import providers
 from payments.models import Payment, PaymentAlert
 from payments.providers.base import Outcome, OutcomeState, ProviderRefused, ProviderUnavailable
 from payments.services import reading, settling
+from payments.services.audit import OPEN_AFTER_EXPIRY
 from payments.states import OPEN, PaymentStatus
 from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
@@ -26,7 +27,6 @@ LOOKS_AFTER_SECONDS = (30, 120, 300)
 # A payer who was at the till when we closed it may still have paid.
 LAST_LOOK_AFTER_EXPIRY_SECONDS = 120
 SHORTEST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
-UNSETTLED_AFTER_EXPIRY = timedelta(minutes=10)
 
 
 def first_look(payment: Payment) -> datetime:
@@ -86,7 +86,7 @@ def _look_again(payment: Payment, using: str) -> None:
     """Ask later about a payment whose fate nobody told; a person hears of one that stays open for too long."""
     now = db_now(using)
     timers.schedule(POLL, payment.id, due_at=now + pause_after(now - payment.created_at), using=using)
-    if payment.status in OPEN and now >= payment.expires_at + UNSETTLED_AFTER_EXPIRY:
+    if payment.status in OPEN and now >= payment.expires_at + OPEN_AFTER_EXPIRY:
         detail = f"not settled since {payment.expires_at:%Y-%m-%dT%H:%M:%SZ}"
         settling.alert(payment.id, payment.provider, PaymentAlert.Kind.PAYMENT_UNSETTLED, detail, using=using)
 
