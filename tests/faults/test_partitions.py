@@ -1,4 +1,4 @@
-"""Monthly partitions on a MariaDB of their own: made for filled tables, kept ahead, split by hand, and all that at once."""
+"""Monthly partitions on a MariaDB of their own: made for filled tables, kept ahead, split by hand, by two at once."""
 
 from __future__ import annotations
 

@@ -143,6 +143,8 @@ class MariaDB(Instance):
             "--bind-address=127.0.0.1",
             f"--socket={self.folder / 'socket'}",
             f"--pid-file={self.folder / 'pid'}",
+            # A server that starts removes what it takes for leftovers of its own.
+            f"--tmpdir={self.folder}",
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=128M",
             "--innodb-flush-log-at-trx-commit=1",

@@ -51,7 +51,8 @@ def ids_made_in(month: Month, *, after: timedelta = timedelta(days=9)) -> Iterat
     start = month.lowest_id + (int(after.total_seconds()) << ids.SECONDS_SHIFT)
 
     def new_id(bucket: int) -> int:
-        return start + (next(_numbers) << ids.SECONDS_SHIFT) + (bucket << 12)
+        seconds, number = divmod(next(_numbers), 4096)
+        return start + (seconds << ids.SECONDS_SHIFT) + (bucket << 12) + number
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids, "new_id", new_id)
@@ -94,7 +95,8 @@ def misplaced() -> list[str]:
             for part in partitions.of_table(model, alias):
                 key, table = model.partitioned_by, model._meta.db_table
                 high = part.below if part.below is not None else 1 << 62
-                sql = f"SELECT COUNT(*) FROM {table} PARTITION ({part.name}) WHERE {key} + 0 < {low} OR {key} + 0 >= {high}"
+                elsewhere = f"{key} + 0 < {low} OR {key} + 0 >= {high}"
+                sql = f"SELECT COUNT(*) FROM {table} PARTITION ({part.name}) WHERE {elsewhere}"
                 with connections[alias].cursor() as cursor:
                     cursor.execute(sql)
                     if cursor.fetchone()[0]:

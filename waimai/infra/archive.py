@@ -120,8 +120,9 @@ def _remove(alias: str, month: Month, folder: Path) -> bool:
     left = [part for part in _partitions(alias, month) if not part.is_empty()]
     if (folder / archive_files.MANIFEST).exists():
         files = _files_of(folder, alias, month)
-        for part in left:
-            _require_same(part, files[part.table])
+        for part in _partitions(alias, month):
+            if not part.is_empty():
+                _require_same(part, files[part.table])
             partitions.empty(part.model, alias, month)
         for part in _companions(alias, month):
             for rows in _in_batches(archive_files.read(folder, files[part.table])):

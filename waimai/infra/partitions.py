@@ -147,15 +147,19 @@ def split(model: Any, using: str, part: str, months: Sequence[Month]) -> None:
 
 
 def empty(model: Any, using: str, month: Month) -> None:
-    """Throw away the rows of a month, whole, and the empty partitions before it.
+    """Throw away the rows of a month, whole, and the partitions before it, which are empty already.
 
     The month's own partition stays, empty, as the one that takes everything older: were it dropped, its range would
     fall to the month after it, and splitting it off again would copy that month's rows under a lock.
     """
-    before = [part.name for part in of_table(model, using) if part.month and part.month < month]
+    present = of_table(model, using)
+    if name_of(month) not in [part.name for part in present]:
+        return
+    before = [part.name for part in present if part.month and part.month < month]
     if filled := [name for name in before if _has_rows(model, using, name)]:
         raise ValueError(f"{model._meta.db_table}: {', '.join(filled)} still has rows")
-    _alter(model, using, f"TRUNCATE PARTITION {name_of(month)}")
+    if _has_rows(model, using, name_of(month)):
+        _alter(model, using, f"TRUNCATE PARTITION {name_of(month)}")
     if before:
         _alter(model, using, f"DROP PARTITION {', '.join(before)}")
 
