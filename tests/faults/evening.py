@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -65,18 +66,21 @@ class Evening:
 
     def asked(self) -> dict[str, list[tuple[int, int]]]:
         """What was asked for, by key."""
-        return {key: [(item, count) for item, count in wanted] for kind, key, wanted in self._read() if kind == "asked"}
+        return {key: [(item, count) for item, count in wanted] for key, wanted in self._read("asked")}
 
     def heard(self) -> dict[str, int]:
         """What was answered, by key."""
-        return {key: answer for kind, key, answer in self._read() if kind == "heard"}
+        return dict(self._read("heard"))
 
     def _write(self, *facts: object) -> None:
         with self.diary.open("a") as diary:
             diary.write(json.dumps(facts) + "\n")
 
-    def _read(self) -> list[tuple[str, str, list[tuple[int, int]] | int]]:
-        return [json.loads(line) for line in self.diary.read_text().splitlines()] if self.diary.exists() else []
+    def _read(self, wanted: str) -> Iterator[tuple[str, Any]]:
+        for line in self.diary.read_text().splitlines() if self.diary.exists() else []:
+            kind, key, fact = json.loads(line)
+            if kind == wanted:
+                yield key, fact
 
 
 def place(who: Person, at: Stall, key: str, *wanted: tuple[int, int]) -> int:

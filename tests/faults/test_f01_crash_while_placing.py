@@ -77,11 +77,11 @@ def ask_until_it_dies(
 def outcome(caller: Caller, at: Stall, wanted: Wanted, key: str) -> tuple[int, dict[str, Any]]:
     """What the system says in the end about a key: status and body."""
 
-    def known() -> bool:
-        nonlocal answer
-        answer = caller.place(at, wanted, key=key)
-        return answer.status_code != 409 or answer.json()["code"] != "request_in_progress"
+    answers: list[requests.Response] = []
 
-    answer = requests.Response()
+    def known() -> bool:
+        answers.append(caller.place(at, wanted, key=key))
+        return bool(answers[-1].json().get("code") != "request_in_progress")
+
     wait_until(known, seconds=30, what=f"{key} is known")
-    return answer.status_code, answer.json()
+    return answers[-1].status_code, answers[-1].json()
