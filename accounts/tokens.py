@@ -43,8 +43,12 @@ class _RefreshClaims(Token):
 
 def issue_tokens(user: User) -> TokenPair:
     """The first pair of a login, for somebody whose proof was checked."""
-    User.objects.filter(pk=user.pk).update(last_login=timezone.now())
-    return _new_pair(user)
+
+    def body() -> TokenPair:
+        User.objects.filter(pk=user.pk).update(last_login=timezone.now())
+        return _new_pair(user)
+
+    return run_atomic(DEFAULT, body)
 
 
 def rotate(refresh: str) -> TokenPair:

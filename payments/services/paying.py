@@ -138,12 +138,16 @@ def _open(payment: Payment, using: str) -> StartedPayment:
         reason = str(error)
         run_atomic(using, lambda: settling.fail(settling.lock(payment.id, using), reason, using), commit=REFUSED)
         raise PaymentRefused from error
-    if not settling.move(payment.id, PaymentStatus.PENDING, using=using, client_parameters=parameters):
-        # A twin request or the payer was faster. The provider gives every caller the same parameters.
-        Payment.objects.on(using).filter(id=payment.id).update(client_parameters=parameters)
+    run_atomic(using, lambda: _note(payment.id, parameters, using))
     NOTED()
     payment.client_parameters = parameters
     return _started(payment, replayed=False)
+
+
+def _note(payment_id: int, parameters: dict[str, Any], using: str) -> None:
+    if not settling.move(payment_id, PaymentStatus.PENDING, using=using, client_parameters=parameters):
+        # A twin request or the payer was faster. The provider gives every caller the same parameters.
+        Payment.objects.on(using).filter(id=payment_id).update(client_parameters=parameters)
 
 
 def _started(payment: Payment, *, replayed: bool) -> StartedPayment:
