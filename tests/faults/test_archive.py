@@ -356,7 +356,8 @@ def test_damaged_files_change_nothing(town: Town, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     out(whole)
     gone = months.everything()
-    for number, damage in enumerate((flip, shorten, Path.unlink, other_count, no_manifest)):
+    damages: list[Callable[[Path], None]] = [flip, shorten, Path.unlink, other_count, no_manifest]
+    for number, damage in enumerate(damages):
         folder = tmp_path / str(number)
         shutil.copytree(whole, folder)
         path = folder / "orders_1" / str(month) / "orders_orderline.jsonl.gz"

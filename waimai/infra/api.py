@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
@@ -149,7 +149,7 @@ class KeysetPagination(CursorPagination):
 class MonthlyPagination(KeysetPagination):
     """For tables partitioned by month: looks at the nearest two months, and at all only for want of rows there."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         """One page, the same as without the detour."""
         cursor = self.decode_cursor(request)
         backwards = cursor is not None and cursor.reverse
