@@ -17,7 +17,7 @@ from orders.placing import ROUTE
 from orders.saga import LIVE
 from orders.states import PaymentStatus, Status, is_legal
 from payments.services import OrderBooks
-from waimai.infra import archive, sharding
+from waimai.infra import archive, sharding, timers
 from waimai.infra.clock import db_now
 from waimai.infra.models import IdempotencyKey, OutboxMessage, Timer
 
@@ -49,6 +49,9 @@ def waiting_problems(using: str) -> Iterator[str]:
     before = db_now(using) - BOUND
     for timer in Timer.objects.on(using).filter(due_at__lt=before)[:BATCH]:
         yield f"I4 timer {timer.kind} of {timer.ref_id}: due {timer.due_at:%F %T}"
+    for timer in Timer.objects.on(using).filter(attempts__gte=timers.TRIES_BEFORE_PARKING)[:BATCH]:
+        what = "parked" if timer.due_at == timers.PARKED else f"failed {timer.attempts} times"
+        yield f"I9 timer {timer.kind} of {timer.ref_id}: {what}, {timer.error[:120]}"
     pending = OutboxMessage.objects.on(using).filter(state=OutboxMessage.State.PENDING, next_at__lt=before)
     for message in pending[:BATCH]:
         yield f"I4 message {message.id} ({message.topic} of {message.key}): waits since {message.next_at:%F %T}"
