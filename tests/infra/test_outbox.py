@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError, transaction
 
 from tests.factories import at_once, just_before, rolled_back
@@ -462,3 +463,14 @@ def test_what_is_parked_is_never_forgotten() -> None:
     OutboxMessage.objects.on(HERE).update(next_at=db_now(HERE) - timedelta(days=300))
     assert outbox.forget_done(HERE) == 0
     assert len(rows()) == 1
+
+
+def test_the_lag_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    heard(always_fails)
+    tell(cake(), cake())
+    OutboxMessage.objects.on(HERE).update(created_at=db_now(HERE) - timedelta(seconds=90))
+    call_command("relay", "--lag")
+    assert "orders_0: 2 waiting, the oldest for 90." in capsys.readouterr().out
+    fail_times(8)
+    call_command("relay", "--lag")
+    assert "orders_0: 0 waiting, the oldest for 0.0 s; 2 parked" in capsys.readouterr().out

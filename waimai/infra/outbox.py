@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models import F
+from django.db.models import Count, F, Min
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
@@ -205,6 +205,15 @@ def revive(message_ids: Iterable[uuid.UUID] | None = None, *, using: str) -> int
     if message_ids is not None:
         parked = parked.filter(id__in=list(message_ids))
     return parked.update(state=OutboxMessage.State.PENDING, attempts=0, next_at=db_now(using), error="")
+
+
+def lag(using: str) -> str:
+    """How many messages of a database wait, since when the oldest does, and how many are parked."""
+    rows = OutboxMessage.objects.on(using)
+    waiting = rows.filter(state=OutboxMessage.State.PENDING).aggregate(number=Count("id"), oldest=Min("created_at"))
+    seconds = (db_now(using) - waiting["oldest"]).total_seconds() if waiting["oldest"] else 0.0
+    parked = rows.filter(state=OutboxMessage.State.PARKED).count()
+    return f"{waiting['number']} waiting, the oldest for {seconds:.1f} s; {parked} parked"
 
 
 def forget_done(using: str, *, limit: int = 1000) -> int:

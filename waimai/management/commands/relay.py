@@ -20,10 +20,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """What to do beyond one round."""
         parser.add_argument("--loop", action="store_true", help="go on until SIGTERM")
+        parser.add_argument("--lag", action="store_true", help="only say how much news waits, and for how long")
         parser.add_argument("--revive", action="store_true", help="first take up again what was parked")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Relay once or for ever."""
+        if options["lag"]:
+            for alias in databases():
+                self.stdout.write(f"{alias}: {outbox.lag(alias)}")
+            return None
         if options["revive"]:
             for alias in databases():
                 self.stdout.write(f"parked {alias}: {outbox.revive(using=alias)} taken up again")
