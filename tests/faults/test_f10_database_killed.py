@@ -38,7 +38,7 @@ def test_f10_under_load(fleet: Fleet) -> None:
     with Load(web.url, [mei, near] * 3, stall, pay_every=3) as load:
         for _kill in range(2):
             seen = load.statuses()[201]
-            wait_until(lambda seen=seen: load.statuses()[201] >= seen + 15, seconds=WITHIN_SECONDS, what="orders come")
+            wait_until(partial(_more_than, seen + 15, load), seconds=WITHIN_SECONDS, what="orders come")
             fleet.database.kill()
             _start_again(fleet)
     assert set(load.statuses()) <= {201, UNAVAILABLE}
@@ -86,6 +86,10 @@ def test_f10_between_two_statements_of_a_transaction(fleet: Fleet) -> None:
     wait_until(lambda: not factories.audit(), seconds=WITHIN_SECONDS, what="the audit is clean")
 
 
+def _more_than(count: int, load: Load) -> bool:
+    return load.statuses()[201] > count
+
+
 def _start_again(fleet: Fleet) -> None:
     connections.close_all()  # The test's own, which are lost.
     fleet.database.start()
@@ -118,4 +122,5 @@ def _order(url: str, person: Person, stall: Stall, key: str) -> Callable[[], int
 
 
 def _ready(url: str) -> bool:
-    return requests.get(f"{url}/readyz", timeout=10).json()["parts"]["orders_1"] == "ok"
+    parts = requests.get(f"{url}/readyz", timeout=10).json()["parts"]
+    return bool(parts["orders_1"] == "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import MySQLdb
 from django.db.backends.mysql import base
 
 from waimai.infra import outages, pulse
@@ -21,7 +22,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if beats is None:
             return super().get_new_connection(conn_params)
         if beats.stopped:
-            raise base.Database.OperationalError(2003, f"{beats.name} stands still; asked again when it moves")
+            raise MySQLdb.OperationalError(2003, f"{beats.name} stands still; asked again when it moves")
         connection = super().get_new_connection(conn_params)
         beats.watch(connection)
         return connection
@@ -36,7 +37,7 @@ def _knock(conn_params: dict[str, Any]) -> None:
     plain = {name: value for name, value in conn_params.items() if name not in SESSION}
     limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), pulse.ANSWERS_WITHIN_SECONDS)
     try:
-        base.Database.connect(**plain | limits).close()
-    except base.Database.OperationalError as error:
+        MySQLdb.connect(**plain | limits).close()
+    except MySQLdb.OperationalError as error:
         if error.args[0] in outages.CLIENT_CODES:
             raise
