@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -56,6 +57,12 @@ def town(fleet: Fleet) -> Town:
     now = this_month()
     months.have_months(now.plus(-6).until(now.plus(3)))
     return Town.make()
+
+
+@pytest.fixture
+def tmp_path(own_folder: Path) -> Path:
+    """In memory, as every file is waited for until it is on the disk."""
+    return Path(tempfile.mkdtemp(dir=own_folder))
 
 
 def evening(town: Town, month: Month, tag: str = "k") -> dict[str, int]:
@@ -289,7 +296,7 @@ def test_killed_anywhere_and_run_again(town: Town, tmp_path: Path) -> None:
         out(folder, end)
         assert months.count(months.everything()) == 0, point
         back(folder)
-        assert (months.everything(), audit()) == (before, []), point
+        assert months.everything() == before, point
     for point in POINTS_BACK:
         out(tmp_path / "back", end)
         with killed_before(*point):
@@ -297,6 +304,7 @@ def test_killed_anywhere_and_run_again(town: Town, tmp_path: Path) -> None:
         assert audit() == [], point
         back(tmp_path / "back")
         assert months.everything() == before, point
+    assert audit() == []
 
 
 def test_half_restored_is_not_archived_over_the_whole(town: Town, tmp_path: Path) -> None:
@@ -318,7 +326,7 @@ def test_half_restored_is_not_archived_over_the_whole(town: Town, tmp_path: Path
 
 def test_another_folder_is_not_taken_for_the_archive(town: Town, tmp_path: Path) -> None:
     evening(town, this_month().plus(-5))
-    with killed_before(partitions, "empty", 2):
+    with killed_before(partitions, "_alter", 2):
         assert dies(lambda: out(tmp_path / "one"))
     with pytest.raises(Refused, match="was archived before, and its files are not to be had"):
         out(tmp_path / "other")

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,8 +88,8 @@ def ahead() -> Month | None:
     return partitions.of_table(Order, "orders_1")[-2].month
 
 
-def test_f26_partitions_change_under_load(fleet: Fleet, town: Town, tmp_path: Path) -> None:
-    now = this_month()
+def test_f26_partitions_change_under_load(fleet: Fleet, town: Town) -> None:
+    now, folder = this_month(), fleet.folder / "months"
     before = months.everything()
     old = {row[1] for alias in shards() for row in Order.objects.on(alias).values_list("user_id", "pk")}
     web = fleet.start("web", WAIMAI_RATELIMIT="0")
@@ -103,9 +102,9 @@ def test_f26_partitions_change_under_load(fleet: Fleet, town: Town, tmp_path: Pa
         wait_until(lambda: ahead() == now.plus(3), seconds=60, what="events has made the months ahead")
         for months_ahead in (5, 7):
             assert [partitions.add(alias, months_ahead) for alias in shards()] == [10, 10]
-        call_command("partitions", "archive", "--before", f"{now.plus(-3)}", "--to", f"{tmp_path}")
+        call_command("partitions", "archive", "--before", f"{now.plus(-3)}", "--to", f"{folder}")
         assert not any(Order.objects.by_id(order_id).exists() for order_id in old)
-        call_command("partitions", "restore", f"{tmp_path}")
+        call_command("partitions", "restore", f"{folder}")
         ended = time.monotonic()
     calm = load.slowest(1, until=begun)
     slow = load.slowest(0.99, since=begun, until=ended)
