@@ -25,7 +25,9 @@ def fill(payments: type[Model], refunds: type[Model], entries: type[Model], *, u
         added += _add(entries, [_charge(payment) for payment in batch], using)
     for batch in _batches(refunds, using, status="succeeded"):
         paid_with = _rows(payments, using).in_bulk([refund.payment_id for refund in batch])
-        added += _add(entries, [_refund(refund, paid_with[refund.payment_id].provider) for refund in batch], using)
+        # A refund whose payment is in the archive was booked, and its entry archived.
+        there = [refund for refund in batch if refund.payment_id in paid_with]
+        added += _add(entries, [_refund(refund, paid_with[refund.payment_id].provider) for refund in there], using)
     return added
 
 

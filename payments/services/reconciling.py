@@ -25,7 +25,7 @@ from payments.providers.base import ProviderUnavailable, StatementRow
 from payments.services import settling
 from payments.services.audit import OPEN_AFTER_EXPIRY, REFUND_PENDING
 from payments.states import PaymentStatus, RefundStatus
-from waimai.infra import ids, sharding
+from waimai.infra import archive, ids, sharding
 from waimai.infra.clock import db_now
 from waimai.infra.errors import NotFound
 
@@ -107,8 +107,8 @@ class Reconciliation:
 def reconcile(*, provider: str, since: datetime, until: datetime) -> Reconciliation:
     """Compare all money that a provider moved from `since` until just before `until` with the ledger.
 
-    Writes nothing but an alert for each difference, the first time it is found. Raises NotFound (provider) and the
-    provider's ProviderUnavailable when there is no statement.
+    What belongs to archived months is passed over. Writes nothing but an alert for each difference, the first time it
+    is found. Raises NotFound (provider) and the provider's ProviderUnavailable when there is no statement.
     """
     try:
         source = providers.of_payment(provider)
@@ -116,10 +116,12 @@ def reconcile(*, provider: str, since: datetime, until: datetime) -> Reconciliat
         raise NotFound from None
     result = Reconciliation(provider=provider, since=since, until=until)
     seen: set[Name] = set()
-    for rows in _chunks(source.statement(since, until)):
+    mark = archive.oldest_living_id()
+    living = (row for row in source.statement(since, until) if min(row.number, row.payment_id) >= mark)
+    for rows in _chunks(living):
         _match(rows, result, seen)
     booked = ((_name_of(entry), entry) for entry in _booked(provider, since, until))
-    missing = {name: entry for name, entry in booked if name not in seen}
+    missing = {name: entry for name, entry in booked if name not in seen and entry.order_id >= mark}
     if missing:
         made = min(ids.made_at(entry.id) for entry in missing.values())
         for row in source.statement(made - CLOCKS_DIFFER, until + CLOCKS_DIFFER):

@@ -278,6 +278,14 @@ def test_filling_at_once_books_once() -> None:
     assert services.payment_problems(SHARD(MEI)) == []
 
 
+def test_filling_passes_over_a_refund_whose_payment_is_in_the_archive() -> None:
+    payment = captured()
+    fire(SEND, ask_refund(payment) or 0)
+    forget(SHARD(MEI))
+    Payment.objects.by_id(payment.id).delete()
+    assert services.fill_ledger() == 0
+
+
 def test_an_entry_is_as_old_as_what_it_books() -> None:
     payment = captured()
     long_ago = payment.created_at - timedelta(days=40)

@@ -41,7 +41,7 @@ from waimai.celery import app
 from waimai.infra import sharding
 from waimai.infra.clock import db_now
 from waimai.infra.errors import NotFound
-from waimai.infra.models import OutboxMessage, Timer
+from waimai.infra.models import ArchiveMark, OutboxMessage, Timer
 
 pytestmark = pytest.mark.data
 SHARD = sharding.shard_of_user
@@ -291,6 +291,17 @@ def test_money_of_other_days_is_not_looked_at() -> None:
     at_the_provider(captured().id, amount=Decimal("1.00"))
     now = db_now(SHARD(MEI))
     assert reconcile(now - timedelta(days=2), now - timedelta(days=1)).differences == []
+
+
+def test_what_is_in_the_archive_is_passed_over() -> None:
+    old = captured()
+    refunded(old)
+    LedgerEntry._base_manager.using(SHARD(MEI)).filter(kind="charge").delete()
+    new = captured(user_id=TAO)
+    assert len(differences()) == 1
+    ArchiveMark.objects.create(id=1, below=max(old.id, new.id) + 1)
+    found = reconcile()
+    assert (found.differences, found.theirs.charges, found.ours.charges) == ([], 0, 0)
 
 
 # --- what people have explained ---
