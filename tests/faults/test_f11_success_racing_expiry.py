@@ -15,6 +15,7 @@ import menu.services
 import payments.services
 import payments.services.webhooks as webhooks
 from payments.models import Payment
+from payments.providers import sandbox_delivery
 from tests.factories import (
     FISH_TOTAL,
     Person,
@@ -50,6 +51,12 @@ ENDS = {"paid": ("paid", []), "cancelled": ("refunded", [(FISH_TOTAL, "late", "s
 @pytest.fixture(autouse=True)
 def plenty_of_fish(stall: Stall) -> None:
     menu.services.set_stock(item_id=stall.fish, available=5000)
+
+
+@pytest.fixture(autouse=True)
+def no_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens where the sandbox tells of its refunds: it needn't try ten times."""
+    monkeypatch.setattr(sandbox_delivery, "PAUSES_SECONDS", ())
 
 
 def at_the_till(who: Person, at: Stall, number: int) -> tuple[int, int]:
