@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 ROUTE = "orders.pay"
 INTENDED, CALLED = crashpoints.around("pay.intent"), crashpoints.around("pay.call")
-NOTED, REFUSED = crashpoints.point("pay.noted"), crashpoints.around("pay.refuse")
+NOTED, REFUSED = crashpoints.around("pay.note"), crashpoints.around("pay.refuse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +138,7 @@ def _open(payment: Payment, using: str) -> StartedPayment:
         reason = str(error)
         run_atomic(using, lambda: settling.fail(settling.lock(payment.id, using), reason, using), commit=REFUSED)
         raise PaymentRefused from error
-    run_atomic(using, lambda: _note(payment.id, parameters, using))
-    NOTED()
+    run_atomic(using, lambda: _note(payment.id, parameters, using), commit=NOTED)
     payment.client_parameters = parameters
     return _started(payment, replayed=False)
 

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 SEND = "refund.send"
 LONGEST_PAUSE_SECONDS = 300
 CALLED, SUCCEEDED = crashpoints.around("refund.call"), crashpoints.around("refund.succeed")
-PUT_OFF, FORGOTTEN = crashpoints.around("refund.retry"), crashpoints.around("refund.end")
+WAITING, PUT_OFF, FORGOTTEN = (crashpoints.around(f"refund.{name}") for name in ("wait", "retry", "end"))
 # The provider has the refund and works on it: ask again after this long.
 ASK_AGAIN_AFTER_SECONDS = 30
 ALERT_AFTER_ATTEMPTS = 5
@@ -100,7 +100,7 @@ def send_refund(*, refund_id: int, using: str) -> None:
         run_atomic(using, lambda: _succeed(refund_id, using), commit=SUCCEEDED)
     else:
         due_at = db_now(using) + timedelta(seconds=ASK_AGAIN_AFTER_SECONDS)
-        run_atomic(using, lambda: timers.schedule(SEND, refund_id, due_at=due_at, using=using))
+        run_atomic(using, lambda: timers.schedule(SEND, refund_id, due_at=due_at, using=using), commit=WAITING)
 
 
 def settle(payment: Payment, done: RefundDone, *, using: str) -> None:

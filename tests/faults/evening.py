@@ -197,6 +197,11 @@ def refunding(evening: Evening) -> None:
     fail_next("refund", near=order_id)
     timers.sweep(using, lane="network")
     due("refund.send", using)
+    with pytest.MonkeyPatch.context() as patch:
+        # The provider has it and works on it.
+        patch.setattr(Sandbox, "refund", lambda *_: False)
+        timers.sweep(using, lane="network")
+    due("refund.send", using)
     timers.sweep(using, lane="network")
     refund_id = Refund.objects.of_order(order_id).values_list("id", flat=True).get()
     payments.services.send_refund(refund_id=refund_id, using=using)
