@@ -16,7 +16,7 @@ from django.test import Client
 from accounts.models import User
 from payments import ledger_fill, services
 from payments.models import AppendOnlyError, LedgerEntry, Payment, SandboxCharge
-from payments.services import ledger, settling
+from payments.services import ledger
 from payments.services.refunding import SEND
 from tests.payments.factories import (
     MEI,
@@ -32,7 +32,7 @@ from tests.payments.factories import (
     refund_row,
     row,
 )
-from waimai.infra import ids, sharding
+from waimai.infra import ids, outbox, sharding
 from waimai.infra.clock import db_now
 from waimai.infra.errors import NotFound, ValidationFailed
 
@@ -91,7 +91,7 @@ def test_a_refund_is_booked_when_it_was_made_and_not_when_it_was_asked_for() -> 
 
 def test_a_capture_that_is_rolled_back_is_not_booked(monkeypatch: pytest.MonkeyPatch) -> None:
     payment = pending()
-    monkeypatch.setattr(settling.outbox, "publish", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(outbox, "publish", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         receive(payment.id)
     assert row(payment.id).status == "pending"
