@@ -119,7 +119,13 @@ def recover(using: str) -> int:
         try:
             _go_on(row, using)
         except Exception as error:
-            logger.warning("saga of order %s failed at %s: %r", row.order_id, row.step, error, exc_info=True)
+            logger.warning(
+                "saga of order %s failed at %s: %r",
+                row.order_id,
+                row.step,
+                error,
+                exc_info=not isinstance(error, TRANSIENT),
+            )
             run_atomic(using, lambda row=row, error=error: _note_failure(row, error, using), commit=PUT_OFF)  # type: ignore[misc]
     return len(claimed)
 
@@ -140,7 +146,8 @@ def _claim(using: str) -> list[Saga]:
 
 def _claimed(order_id: int, version: int, using: str) -> QuerySet[Saga]:
     """The row, if nobody has claimed it or moved it since."""
-    return Saga.objects.on(using).filter(order_id=order_id, version=version)
+    rows: QuerySet[Saga] = Saga.objects.on(using).filter(order_id=order_id, version=version)
+    return rows
 
 
 def _holds_claim(order_id: int, version: int, using: str) -> bool:
