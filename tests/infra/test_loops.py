@@ -189,6 +189,31 @@ def test_the_sweep_task_sweeps_every_database(bells: list[int]) -> None:
     assert len(bells) == 2
 
 
+def test_a_call_that_takes_long_holds_up_no_other(kinds: None) -> None:
+    under_way, enough = threading.Semaphore(0), threading.Event()
+
+    @timers.fires("call", lane="network")
+    def call(ref_ids: list[int], *, using: str, now: object) -> None:
+        under_way.release()
+        enough.wait(20)
+        timers.cancel("call", ref_ids, using=using)
+
+    refs = [ids.new_id(0) for _ in range(12)]
+    with transaction.atomic(using=HERE):
+        timers.schedule_many("call", [(ref, db_now(HERE)) for ref in refs], using=HERE)
+    stop = threading.Event()
+    calls = [each for each in loops.timer_rounds() if each.name == f"calls {HERE}"]
+    runner = threading.Thread(target=run_for_ever, args=(calls, stop))
+    runner.start()
+    try:
+        # Five are claimed at once: three callers have work, and none waits for another's answer.
+        assert all(under_way.acquire(timeout=20) for _ in range(3))
+    finally:
+        enough.set()
+        stop.set()
+        runner.join(30)
+
+
 # --- commands ---
 
 
