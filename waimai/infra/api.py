@@ -155,7 +155,7 @@ class MonthlyPagination(KeysetPagination):
         backwards = cursor is not None and cursor.reverse
         place = int(cursor.position) if cursor is not None and cursor.position is not None else ids.now_id()
         nearest = Q(id__lt=place + ids.TWO_MONTHS) if backwards else Q(id__gte=place - ids.TWO_MONTHS)
-        page = super().paginate_queryset(queryset.filter(nearest), request, view)
+        page: list[Any] | None = super().paginate_queryset(queryset.filter(nearest), request, view)
         if self.has_previous if backwards else self.has_next:
             return page
         return super().paginate_queryset(queryset, request, view)
