@@ -28,7 +28,7 @@ WITHIN_SECONDS = 60.0
 REFUSED_WITHIN_SECONDS = 1.0
 WEB_THREADS, DATABASES, CUSTOMERS = 16, 3, 24
 # Each loop of `events` asks its own database, and default or a shard besides.
-LOOPS = 13
+LOOPS = 22
 UNAVAILABLE = 503
 CONNECTIONS = "SELECT id FROM information_schema.processlist WHERE user = 'root'"
 WEBHOOK = "payments/webhooks/sandbox/"

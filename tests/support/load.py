@@ -101,9 +101,12 @@ class Load:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._order, args=(person,), daemon=True) for person in self.people]
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Load:
+        # Made before anything fails, as making a token asks the database.
+        callers = [self.caller(person) for person in self.people]
+        self._threads = [threading.Thread(target=self._order, args=(caller,), daemon=True) for caller in callers]
         for thread in self._threads:
             thread.start()
         return self
@@ -149,14 +152,13 @@ class Load:
         """The telephone of a customer."""
         return Caller(self.url, person)
 
-    def _order(self, person: Person) -> None:
-        caller = self.caller(person)
+    def _order(self, caller: Caller) -> None:
         number, status = 0, CREATED
         while not self._stop.is_set() or (self.insist and status != CREATED):
-            key = f"load-{person.id}-{number}"
+            key = f"load-{caller.person.id}-{number}"
             status = self._place(caller, key)
             if status == CREATED:
-                self._pay(caller, self.acknowledged[person.id, key], number)
+                self._pay(caller, self.acknowledged[caller.person.id, key], number)
             if status == CREATED or not self.insist:
                 number += 1
             time.sleep(self.pause_seconds if status == CREATED else max(self.pause_seconds, SOON_SECONDS))
