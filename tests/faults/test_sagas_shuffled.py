@@ -122,7 +122,7 @@ def rivals(order_id: int, owner: Person, demands: dict[int, int]) -> list[list[C
     reserve = partial(saga.reserve, order_id, demands)
     give_up = partial(saga._give_up, order_id, saga.FIRST_VERSION, Reason.NOT_FINISHED, sold_out=[])
     stock = partial(compensation.go_on, [order_id], using=using)
-    recover = [partial(saga_due, order_id), partial(saga.recover, using)]
+    recover: list[Callable[[], object]] = [partial(saga_due, order_id), partial(saga.recover, using)]
     return [
         [reserve, stock],
         [give_up],
