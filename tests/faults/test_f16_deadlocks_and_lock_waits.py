@@ -36,6 +36,8 @@ MYSQL = [(1213, "Deadlock found"), (1205, "Lock wait timeout exceeded"), (1020, 
 GIVEN_UP = (ServiceUnavailable, OperationalError)
 NETWORK_KINDS = ("refund.send", "payment.poll")
 FEW = 3
+# Where an error that somebody swallows would leave one effect out: each statement of theirs is refused.
+OF_MANY_EFFECTS = {"cancel", "webhook"}
 
 
 @dataclass
@@ -270,7 +272,8 @@ def test_f16_what_is_given_up_once_is_tried_again(name: str, table: Table) -> No
     subject = way.make(table)
     with unlucky(10**9, lasting=False) as nothing:
         way.act(table, subject)
-    for at in few_of(nothing.seen, None)[1:]:
+    some = few_of(nothing.seen, None)[1:]
+    for at in range(1, nothing.seen + 1) if name in OF_MANY_EFFECTS else some:
         subject = way.make(table)
         with unlucky(at, lasting=False) as fault:
             way.act(table, subject)
