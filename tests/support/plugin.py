@@ -94,9 +94,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of test processes that were killed."""
+    """Remove the folders of test processes that were killed, and end the servers that still run in them."""
     for folder in parent.glob(f"{PREFIX}*-*"):
         if not processes.exists(folder.name.removeprefix(PREFIX).partition("-")[0]):
+            processes.kill_all_of(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -32,6 +34,14 @@ def children_of(process_id: int) -> dict[int, str]:
     """Ids and command lines of the direct children."""
     found = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
     return {int(child): _command(int(child)) for child in found if alive(int(child))}
+
+
+def kill_all_of(folder: Path) -> None:
+    """End every process that was started with a path inside a folder."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and f"{folder}/" in _command(int(entry.name)):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def wait_until(true: Callable[[], object], *, seconds: float, what: str) -> float:
