@@ -37,10 +37,10 @@ def children_of(process_id: int) -> dict[int, str]:
 
 
 def kill_all_of(folder: Path) -> None:
-    """End every process that was started with a path inside a folder."""
+    """End every process that works in a folder, or was started with a path inside it."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and f"{folder}/" in _command(int(entry.name)):
-            with suppress(ProcessLookupError, PermissionError):
+        with suppress(OSError):  # It ended meanwhile, or is none of ours.
+            if entry.name.isdecimal() and f"{folder}/" in f"{os.readlink(entry / 'cwd')}/ {_command(int(entry.name))}":
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
