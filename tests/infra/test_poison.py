@@ -63,6 +63,17 @@ def test_its_neighbours_are_heard(mei: Person, stall: Stall, monkeypatch: pytest
     assert states(mei) == {good: OutboxMessage.State.DONE, bad: OutboxMessage.State.PARKED}
 
 
+def test_whoever_was_claimed_with_it_is_heard(mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = factories.paid(mei, stall, key="a"), factories.paid(mei, stall, key="b")
+
+    def dies_of_one(event: Any, *, using: str) -> None:
+        if event.key == bad:
+            raise Crash
+
+    relay_after_each_death(mei, dies_of_one, 12, monkeypatch)
+    assert states(mei) == {good: OutboxMessage.State.DONE, bad: OutboxMessage.State.PARKED}
+
+
 def kill_with(bad: int, *, lane: timers.Lane = "db") -> list[int]:
     """Timers of tea end the process when one of them is `bad`; what else was fired."""
     fired: list[int] = []

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models import Count, F, Min
+from django.db.models import Count, F, Min, QuerySet
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
@@ -112,23 +112,25 @@ def _row(event: Event, now: Any) -> OutboxMessage:
 
 def relay(using: str, *, limit: int = CLAIMED_AT_ONCE) -> int:
     """Claim up to `limit` due messages of a database and run their hearers; returns how many were claimed."""
-    if (
-        not OutboxMessage.objects.on(using)
-        .filter(state=OutboxMessage.State.PENDING, next_at__lte=db_now(using))
-        .exists()
-    ):
-        return 0
-    owner = secrets.token_hex(16)
-    claimed = run_atomic(using, lambda: _claim(using, owner, limit), commit=CLAIMED)
-    fresh = [message for message in claimed if message.attempts == 1]
-    _mark_done([message for message in fresh if _deliver(message, using)], owner, using)
-    # One that comes back may be what killed the process: nobody's fate hangs on it, and it has so many tries.
-    for message in claimed:
-        if message.attempts > TRIES_BEFORE_PARKING:
-            _postpone(message, using, TooManyTries(message.error or "the process died with it"))
-        elif message.attempts > 1 and _deliver(message, using):
-            _mark_done([message], owner, using)
-    return len(claimed)
+    owner, total = secrets.token_hex(16), 0
+    while total < limit and _due(using).exists():
+        claimed = run_atomic(using, lambda most=limit - total: _claim(using, owner, most), commit=CLAIMED)  # type: ignore[misc]
+        if not claimed:
+            break
+        total += len(claimed)
+        _hear(claimed, owner, using)
+    return total
+
+
+def _hear(claimed: Sequence[OutboxMessage], owner: str, using: str) -> None:
+    worn_out = [message for message in claimed if message.attempts > TRIES_BEFORE_PARKING]
+    for message in worn_out:
+        _postpone(message, using, TooManyTries(message.error or "the process died with it"))
+    _mark_done([each for each in claimed if each not in worn_out and _deliver(each, using)], owner, using)
+
+
+def _due(using: str) -> QuerySet[OutboxMessage]:
+    return OutboxMessage.objects.on(using).filter(state=OutboxMessage.State.PENDING, next_at__lte=db_now(using))
 
 
 class TooManyTries(Exception):
@@ -143,11 +145,13 @@ def _mark_done(messages: Sequence[OutboxMessage], owner: str, using: str) -> Non
 
 
 def _claim(using: str, owner: str, limit: int) -> list[OutboxMessage]:
-    now = db_now(using)
-    due = OutboxMessage.objects.on(using).filter(state=OutboxMessage.State.PENDING, next_at__lte=now)
+    """Fresh messages together; one that comes back, which may be what killed a process, alone: nobody's fate hangs on
+    it, and of several the least tried goes first."""
+    now, due = db_now(using), _due(using)
     if connections[using].features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True)
-    messages = list(due.order_by("next_at", "id")[:limit])
+    found = sorted(due.order_by("next_at", "id")[:limit], key=lambda message: message.attempts)
+    messages = [message for message in found if message.attempts == 0] or found[:1]
     for message in messages:
         message.attempts += 1
         message.owner = owner
