@@ -231,7 +231,7 @@ class ItemAdmin(MenuAdmin):
 
     def _set_stock(self, request: HttpRequest, queryset: QuerySet[Item], available: int | None) -> None:
         by = request.user.get_username()
-        button = f"{_('设置份数')} {'∞' if available is None else available}"
+        button = _("设置份数") + f" {'∞' if available is None else available}"
         rows = list(queryset.order_by("pk"))
         change = partial(services.set_stock, available=available, reason=by)
         if press(request, rows, button, lambda item: change(item_id=item.pk)):
