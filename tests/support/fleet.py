@@ -27,7 +27,7 @@ from tests.support.databases import AFTER_EACH_TEST
 from tests.support.instances import Instance, MariaDB, RabbitMQ, Redis
 from tests.support.processes import alive, wait_until
 from tests.support.source import ROOT
-from waimai.infra import ids, parts, sharding
+from waimai.infra import ids, parts, pulse, sharding
 
 Kind = Literal["web", "events", "worker", "beat"]
 CELERY = ("-W", "ignore:::celery.platforms", "-m", "celery", "-A", "waimai.celery", "--quiet")
@@ -262,6 +262,8 @@ def django_on(urls: Mapping[str, str]) -> Iterator[None]:
 
 def _switch(to: Mapping[str, Any]) -> None:
     connections.close_all()
+    # A test may have loaded the web application: its own connections wait for a server like a worker's.
+    pulse._wanted = False
     for alias, values in to.items():
         connections.settings[alias] = values
         with suppress(AttributeError):  # This thread hasn't used it yet.
