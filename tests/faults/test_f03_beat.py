@@ -24,7 +24,7 @@ def test_f03_beat_is_killed_and_comes_back(fleet: Fleet) -> None:
     fleet.start("worker")
     beat = fleet.start("beat")
     wait_until(handed_out_upto, seconds=120, what="beat and worker are at work")
-    orders = Orders(fleet, 60, first_seconds=1, over_seconds=3)
+    orders = Orders(fleet, 60, first_seconds=1, over_seconds=2)
     time.sleep(1)
     beat.kill()
     seen, killed = handed_out_upto(), time.monotonic()
@@ -41,7 +41,7 @@ def test_f03_beat_is_killed_and_comes_back(fleet: Fleet) -> None:
 def test_f03_two_beats_at_once(fleet: Fleet) -> None:
     for kind in ("events", "worker", "beat", "beat"):
         fleet.start(kind)
-    wait_until(handed_out_upto, seconds=120, what="beat and worker are at work")
-    orders = Orders(fleet, 60, first_seconds=1, over_seconds=3)
+    orders = Orders(fleet, 60, first_seconds=7, over_seconds=2)
+    wait_until(handed_out_upto, seconds=120, what="beats and worker are at work")
     orders.wait_until_all_are_cancelled()
     orders.assert_each_cancelled_once()

@@ -21,7 +21,7 @@ def test_f04_all_workers_are_killed(fleet: Fleet, rounds: int) -> None:
     """300 timers within 5 seconds; `--rounds 100` makes it 1500."""
     programs = [fleet.start("events"), fleet.start("worker"), fleet.start("beat")]
     wait_until(lambda: TimerCursor.objects.on("orders_0").exists(), seconds=120, what="they are there")
-    orders = Orders(fleet, rounds * EACH_ROUND, first_seconds=3, over_seconds=WITHIN_SECONDS)
+    orders = Orders(fleet, rounds * EACH_ROUND, first_seconds=1, over_seconds=WITHIN_SECONDS)
     wait_until(lambda: orders.waiting() < orders.count * 0.8, seconds=120, what="they are at work")
     for program in programs:
         program.kill()

@@ -1,7 +1,6 @@
 """Redis is killed while a worker holds ETA tasks that it hasn't acknowledged.
 
-Celery 5.7.0 ends its worker here (`'NoneType' object has no attribute 'hostname'`), which is why it isn't the one we
-use: docs/adr/0013.
+There are releases of Celery whose worker ends here: docs/adr/0013-celery-version-and-settings.md.
 """
 
 from __future__ import annotations
