@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import F
 
 import accounts.services
+import payments.services
 from orders import cart, changes
 from orders.changes import By
 from orders.models import Order, Saga
@@ -41,12 +42,14 @@ def undo_stuck_order(*, order_id: int, staff_id: int, reason: str) -> bool:
 
 
 def _undo(order_id: int, by: By) -> bool:
+    using = shard_of_id(order_id)
+    # Before the order, as whoever settles a payment does: or the two wait for each other in a circle.
+    payments.services.lock_payments(order_ids=[order_id], using=using)
     if not _is_stuck(order_id):
         return False
     status = Order.objects.by_id(order_id).values_list("status", flat=True).get()
     if status == Status.CANCELLED:
         return _run_again(order_id)
-    using = shard_of_id(order_id)
     method, columns = _way_out(status)
     order = changes.change(order_id, method, by=by, at=db_now(using), **columns)
     if status == Status.PLACING:
@@ -62,7 +65,7 @@ def _way_out(status: str) -> tuple[Callable[[Any], None], dict[str, Any]]:
 
 
 def _is_stuck(order_id: int) -> bool:
-    """Whether the saga is stuck, until the open transaction ends: the order is locked first, as everywhere."""
+    """Whether the saga is stuck, until the open transaction ends: the order is locked before it, as everywhere."""
     list(Order.objects.by_id(order_id).select_for_update().values_list("pk"))
     rows = Saga.objects.by_id(order_id).filter(state=Saga.State.STUCK)
     return bool(rows.select_for_update().values_list("pk"))

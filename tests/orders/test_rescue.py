@@ -6,6 +6,8 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
 import menu.services
 from orders import compensation, saga, services
@@ -171,6 +173,15 @@ def test_undone_twice_at_once_it_is_refunded_once(mei: Person, stall: Stall, lan
     assert recovered(order_id, mei) == ("cancelled", "compensated")
     assert len(refunds_of(order_id)) == 1
     assert audit() == []
+
+
+def test_payments_are_held_before_their_order(mei: Person, stall: Stall, lan: Person) -> None:
+    order_id = stick(paid_without_stock(mei, stall))
+    with CaptureQueriesContext(connections[mei.shard]) as queries:
+        assert undo(order_id, lan)
+    held = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
+    if connections[mei.shard].features.has_select_for_update:
+        assert "payments_payment" in held[0]
 
 
 def test_who_may_not_cancel_may_not_undo(mei: Person, stall: Stall) -> None:
