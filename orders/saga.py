@@ -174,9 +174,10 @@ def _demands_of(order_id: int, using: str) -> dict[int, int]:
 
 
 def _note_failure(row: Saga, error: Exception, using: str) -> None:
-    """Try again later. What failed too often for another reason than a database that is down waits for a person; an
+    """Try again later. A database that was down doesn't count as a try. What failed too often waits for a person; an
     order that couldn't be placed waits for nobody: it is given up, and what it may hold goes back."""
-    too_often = row.attempts >= TRIES_BEFORE_STUCK and not isinstance(error, TRANSIENT)
+    transient = isinstance(error, TRANSIENT)
+    too_often = row.attempts >= TRIES_BEFORE_STUCK and not transient
     if too_often and row.state == Saga.State.RUNNING and row.step == Saga.Step.RESERVE:
         _give_up(row.order_id, row.version, Reason.NOT_FINISHED, sold_out=[])
         return
@@ -184,6 +185,7 @@ def _note_failure(row: Saga, error: Exception, using: str) -> None:
     noted = _claimed(row.order_id, row.version, using).update(
         state=Saga.State.STUCK if too_often else row.state,
         next_at=None if too_often else db_now(using) + pause,
+        attempts=row.attempts - transient,
         error=repr(error)[:500],
     )
     if noted and too_often:

@@ -389,7 +389,25 @@ def test_a_database_that_is_down_never_gets_a_saga_stuck(
         patch.setattr(menu.services, "hold_stock", fails(OperationalError("gone away")))
         for _ in range(15):
             recover(order_id, mei)
-    assert (saga_of(order_id).state, saga_of(order_id).attempts) == ("running", 15)
+    assert saga_of(order_id).state == "running"
+    recover(order_id, mei)
+    assert order(order_id).status == "pending_payment"
+
+
+def test_a_database_that_was_down_for_long_counts_no_try_and_makes_nobody_wait(
+    mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = crashed_after_t0(mei, stall)
+    with monkeypatch.context() as patch:
+        patch.setattr(menu.services, "hold_stock", fails(OperationalError("gone away")))
+        for _ in range(12):
+            recover(order_id, mei)
+        row = saga_of(order_id)
+        assert row.next_at is not None
+        assert row.next_at - db_now(mei.shard) <= timedelta(seconds=2)
+        patch.setattr(menu.services, "hold_stock", fails(ValueError("no kitchen")))
+        recover(order_id, mei)
+    assert (order(order_id).status, saga_of(order_id).attempts) == ("placing", 1)
     recover(order_id, mei)
     assert order(order_id).status == "pending_payment"
 
