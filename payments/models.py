@@ -261,7 +261,7 @@ class SandboxNotice(ShardedModel):
     payment_id = models.BigIntegerField()
     refund_id = models.BigIntegerField(null=True)
     outcome = models.CharField(max_length=16)
-    claims = models.JSONField(default=dict)
+    claims = models.JSONField(default=dict, db_default={})
     due_at = models.DateTimeField()
     booked = models.BooleanField(default=False)
     times = models.IntegerField()

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from payments import services
 from payments.models import SandboxCharge, SandboxNotice
@@ -354,6 +355,16 @@ def test_it_tells_of_a_refund_by_itself(server: Server, news: list[Any]) -> None
     fire(sandbox.NOTIFY, told.id)
     assert refund_row(refund_id).status == "succeeded"
     assert [event.topic for event in news] == ["payment.captured", "refund.succeeded"]
+
+
+def test_a_release_that_knows_no_claims_and_no_refunds_writes_notices() -> None:
+    payment = pending()
+    using = sharding.shard_of_id(payment.id)
+    told: list[Any] = [payment.id + 1, payment.id, payment.bucket, "success", payment.created_at, False, 1, 0, 0, ""]
+    columns = "id, payment_id, bucket, outcome, due_at, booked, times, sent, attempts, last_error"
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"INSERT INTO payments_sandboxnotice ({columns}) VALUES ({', '.join(['%s'] * 10)})", told)
+    assert sent(payment.id + 1).claims == {}
 
 
 def test_a_notice_that_is_gone_ends_its_timer() -> None:
