@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,13 @@ def db_all(databases: Databases, valkey_server: None, django_db_blocker: DjangoD
     with django_db_blocker.unblock():
         yield databases
         databases.empty()
+
+
+@pytest.fixture(autouse=True)
+def _windows_begin_with_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixed windows of rate limits end at fixed times of the day: now and then in the middle of a test."""
+    began = int(time.time())
+    monkeypatch.setattr("django_ratelimit.core._get_window", lambda _value, period: began + period)
 
 
 @pytest.fixture(autouse=True)

@@ -154,9 +154,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     }
 )
 
-# Beat's timetable. Each call expires with its period, so that an outage piles nothing up.
+# Beat's timetable. Each call expires with its period, so that an outage piles nothing up, or after a few seconds, so
+# that a busy machine throws nothing away.
 CELERY_BEAT_SCHEDULE = {
-    name: {"task": f"waimai.infra.tasks.{name}", "schedule": seconds, "options": {"expires": seconds}}
+    name: {"task": f"waimai.infra.tasks.{name}", "schedule": seconds, "options": {"expires": max(seconds, 5.0)}}
     for name, seconds in {
         "hand_out_timers": 5.0,
         "relay_all": 1.0,

@@ -14,8 +14,9 @@ from django.db import close_old_connections
 from waimai.infra import housekeeping, outbox, timers
 from waimai.infra.sharding import databases
 
-# The next call comes after a second, from beat: until then a relay leaves the threads to the timers half of the time.
-RELAY_USEFUL_SECONDS, RELAY_AT_MOST_SECONDS = 1, 0.5
+# Calls come every second, from beat. One that waited this long is thrown away, so that an outage piles nothing up; on a
+# busy machine a second's wait is nothing unusual. Each leaves the threads to the timers half of the time.
+RELAY_USEFUL_SECONDS, RELAY_AT_MOST_SECONDS = 5, 0.5
 # An ETA task that comes this long after its time would find nothing: the sweep was there.
 USEFUL_FOR = timedelta(seconds=60)
 
