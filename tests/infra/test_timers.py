@@ -262,6 +262,19 @@ def test_a_call_that_fails_is_put_off_and_its_neighbour_made() -> None:
     assert (row(bad).attempts, round(seconds_until(bad))) == (1, 1)
 
 
+def test_a_call_whose_connection_broke_was_no_try() -> None:
+    def lose_the_connection(refs: list[int]) -> None:
+        with connections[HERE].cursor() as cursor:
+            cursor.execute("KILL CONNECTION_ID()")
+
+    if connections[HERE].vendor != "mysql":
+        pytest.skip("SQLite has no connection to lose")
+    rings(before=lose_the_connection, lane="network")
+    (bad,) = set_for(-1)
+    timers.sweep(HERE, lane="network")
+    assert (row(bad).attempts, row(bad).error == timers.DIED) == (0, False)
+
+
 def test_four_sweepers_at_once_fire_each_timer_once() -> None:
     fired = rings(kind="call", lane="network")
     wanted = set_for(0, *(ids.new_id(0) for _ in range(30)), kind="call")

@@ -27,6 +27,9 @@ def run_atomic(using: str, body: Callable[[], T], *, tries: int = 3, commit: Aro
     """
     if connections[using].in_atomic_block:
         return body()
+    if connections[using].errors_occurred:
+        # Perhaps its connection broke outside a transaction, where Django leaves it to the end of the request.
+        connections[using].close_if_unusable_or_obsolete()
     for attempt in range(tries):
         try:
             with transaction.atomic(using=using):
