@@ -20,7 +20,7 @@ from tests.support.source import ROOT
 from waimai.infra.models import OutboxMessage
 from waimai.infra.sharding import shard_of_id
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.once]
 
 # A slow machine takes seconds to start two processes; beat asks for news every second, for timers every two.
 WITHIN_SECONDS = 40.0
