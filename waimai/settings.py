@@ -135,9 +135,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A broker that refuses to write, its disk being full, is one that is away: or the worker lives on and hears nothing.
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-# For ever: by default a worker gives up, and ends, after a hundred tries. Why these and no others: docs/adr/0013.
+# For ever, where a worker would end after a hundred tries; and no connections closed around every task: docs/adr/0013.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Celery closes all connections around every task, unless told after how many; ours look after them (DatabaseTask).
 CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
 # The longest ETA is 15 s and tasks run under 5 s, so what a dead worker held comes back soon (Redis transport only).
