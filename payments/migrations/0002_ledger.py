@@ -1,22 +1,9 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import migrations, models
-from django.db.models import F, Q
+from django.db.models import Q
 
 import waimai.infra.fields
-from payments import ledger_fill
-
-
-def fill_books(apps: Any, schema_editor: Any) -> None:
-    """Book the money of before, on this shard; the sandbox's captures get the time that is known of them."""
-    using = schema_editor.connection.alias
-    payment, refund, entry, charge = (
-        apps.get_model("payments", name) for name in ("Payment", "Refund", "LedgerEntry", "SandboxCharge")
-    )
-    ledger_fill.fill(payment, refund, entry, using=using)
-    charge.objects.using(using).filter(state="captured", captured_at=None).update(captured_at=F("created_at"))
 
 
 class Migration(migrations.Migration):
@@ -93,5 +80,4 @@ class Migration(migrations.Migration):
                 verbose_name="类型",
             ),
         ),
-        migrations.RunPython(fill_books, migrations.RunPython.noop),
     ]

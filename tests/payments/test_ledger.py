@@ -249,8 +249,8 @@ def test_the_migration_books_what_was_there_before(monkeypatch: pytest.MonkeyPat
 def migrate() -> None:
     """The data's part of the migration, with the tables as they were then."""
     connection = connections[SHARD(MEI)]
-    state = MigrationLoader(connection).project_state(("payments", "0002_ledger"))
-    fill: Any = import_module("payments.migrations.0002_ledger").fill_books
+    state = MigrationLoader(connection).project_state(("payments", "0012_fill_ledger"))
+    fill: Any = import_module("payments.migrations.0012_fill_ledger").fill_books
     fill(state.apps, SimpleNamespace(connection=connection))
 
 
