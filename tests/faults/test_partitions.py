@@ -69,6 +69,22 @@ def test_two_at_once_make_each_month_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert months.names(Order, SHARD)[-2:] == [partitions.name_of(this_month().plus(4)), "pmax"]
 
 
+def test_a_person_waits_for_whoever_changes_them_now() -> None:
+    held = threading.Event()
+
+    def hold() -> int:
+        with partitions.alone(SHARD) as mine:
+            held.set()
+            time.sleep(0.5)
+            return int(mine)
+
+    def ask() -> int:
+        held.wait()
+        return partitions.add(SHARD, 4)
+
+    assert at_once(hold, ask) == [1, len(partitions.partitioned_models())]
+
+
 def test_the_house_is_kept_a_month_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     later(monkeypatch, 1)
     assert housekeeping.keep_house() == 2 * len(partitions.partitioned_models())

@@ -26,7 +26,6 @@ from waimai.infra.models import ArchiveMark
 from waimai.infra.months import Month
 
 MONTHS_KEPT = 3
-WAIT_FOR_OTHERS_SECONDS = 30
 _unfinished: list[Callable[[str, int], Iterator[str]]] = []
 
 
@@ -209,7 +208,7 @@ def _alone(shards: list[str]) -> Iterator[None]:
     """Nobody else changes partitions while this lasts."""
     with ExitStack() as stack:
         for alias in shards:
-            if not stack.enter_context(partitions.alone(alias, wait_seconds=WAIT_FOR_OTHERS_SECONDS)):
+            if not stack.enter_context(partitions.alone(alias, wait_seconds=partitions.OTHERS_END_WITHIN_SECONDS)):
                 raise Refused(f"{alias}: somebody else is changing its partitions")
         yield
 

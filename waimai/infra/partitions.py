@@ -30,6 +30,8 @@ LEAST_MONTHS_AHEAD = 1
 # A change of partitions waits for every transaction on the table, and whoever comes after waits for it: not for long.
 LOCK_WAIT_SECONDS = 1
 TRIES, PAUSE_SECONDS = 20, 0.5
+# Shorter than what a statement may take (20 s), or the wait would end as a lost connection.
+OTHERS_END_WITHIN_SECONDS = 10
 SIZES = """
     SELECT partition_name, partition_description, table_rows, data_length + index_length
     FROM information_schema.partitions
@@ -114,15 +116,18 @@ def keep_ahead(using: str, months: int = MONTHS_AHEAD) -> int:
 
 
 def add(using: str, months: int) -> int:
-    """`keep_ahead`, also where `pmax` has rows: nobody can write to a table while its rows are copied."""
-    return _add(using, months, even_filled=True)
+    """`keep_ahead`, also where `pmax` has rows: nobody can write to a table while its rows are copied.
+
+    Waits for whoever is changing partitions now: a person who asks for months wants them made.
+    """
+    return _add(using, months, even_filled=True, wait_seconds=OTHERS_END_WITHIN_SECONDS)
 
 
-def _add(using: str, months: int, *, even_filled: bool) -> int:
+def _add(using: str, months: int, *, even_filled: bool, wait_seconds: int = 0) -> int:
     if not applies_to(using):
         return 0
     made = 0
-    with alone(using) as mine:
+    with alone(using, wait_seconds=wait_seconds) as mine:
         for model in partitioned_models() if mine else ():
             wanted = _missing(model, using, months)
             if wanted and not even_filled and _has_rows(model, using, PMAX):
