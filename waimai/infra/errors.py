@@ -79,10 +79,14 @@ class RequestInProgress(DomainError):
 
 
 class RateLimited(DomainError):
-    """Too many requests; `retry_after` seconds tell when to come again."""
+    """Too many requests; `retry_after` seconds tell when to come again, `limit` how many tries one window or burst has."""
 
     code, status, title = "rate_limited", 429, _("请求过于频繁，请稍后再试")
     retry_after = 60
+
+    def __init__(self, *, retry_after: int | None = None, limit: int | None = None) -> None:
+        super().__init__(retry_after=retry_after)
+        self.limit = limit
 
 
 class ServiceUnavailable(DomainError):
