@@ -79,7 +79,7 @@ class RequestInProgress(DomainError):
 
 
 class RateLimited(DomainError):
-    """Too many requests; `retry_after` seconds tell when to come again, `limit` how many tries one window or burst has."""
+    """Too many requests: come again in `retry_after` seconds; `limit` is how many tries one window or burst has."""
 
     code, status, title = "rate_limited", 429, _("请求过于频繁，请稍后再试")
     retry_after = 60
