@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +27,9 @@ from waimai.infra.sharding import shards
 
 pytestmark = [pytest.mark.once, pytest.mark.slow, pytest.mark.services("mariadbd", "redis-server")]
 OLD_ORDERS = 6
-LONGEST_WAIT_SECONDS = 1.0
+# The server gives a change one second to get the table; what it then does there takes a moment.
+LONGEST_WAIT_SECONDS = partitions.LOCK_WAIT_SECONDS + 1.0
+SELDOM_LONGER_THAN_SECONDS = 1.0
 CREATED = 201
 
 
@@ -112,6 +115,7 @@ def test_f26_partitions_change_under_load(fleet: Fleet, town: Town) -> None:
     print(f"longest {max(altered):.2f} s; somebody waited {watch.longest:.2f} s for a table")
     assert set(load.statuses()) == {CREATED}
     assert max(altered) < LONGEST_WAIT_SECONDS
+    assert statistics.quantiles(altered, n=10)[8] < SELDOM_LONGER_THAN_SECONDS
     assert watch.longest < LONGEST_WAIT_SECONDS
     assert slow < LONGEST_WAIT_SECONDS + calm
     after = months.everything()

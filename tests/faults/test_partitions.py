@@ -111,7 +111,7 @@ def test_rows_beyond_the_last_month_are_reported_and_split_by_hand(
 
 def test_a_busy_table_is_waited_for_and_holds_up_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that stays open for long: whoever comes after the ALTER waits for it one second at most."""
-    monkeypatch.setattr(partitions, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(partitions, "TRIES", [(0, 0.01)] * 3 + [(partitions.LOCK_WAIT_SECONDS, 0.1)] * 20)
     later(monkeypatch, 1)
     waits: list[float] = []
     reading, done = threading.Event(), threading.Event()

@@ -27,9 +27,11 @@ logger = logging.getLogger(__name__)
 PMAX = "pmax"
 MONTHS_AHEAD = 3
 LEAST_MONTHS_AHEAD = 1
-# A change of partitions waits for every transaction on the table, and whoever comes after waits for it: not for long.
+# A change of partitions needs the table for itself. While it waits for the transactions on it, whoever comes after
+# waits for the change: so it first looks for a moment when there are none (on MariaDB; MySQL knows no shorter wait than
+# a second), and only then stands in line, not for long.
 LOCK_WAIT_SECONDS = 1
-TRIES, PAUSE_SECONDS = 20, 0.5
+TRIES = [(0, 0.05)] * 8 + [(LOCK_WAIT_SECONDS, 0.5)] * 20  # Seconds to wait in line, and to pause after that.
 # Shorter than what a statement may take (20 s), or the wait would end as a lost connection.
 OTHERS_END_WITHIN_SECONDS = 10
 SIZES = """
@@ -227,22 +229,23 @@ def _definitions(months: Sequence[Month], *, end: str, below: int | None) -> str
 
 def _alter(model: Any, using: str, change: str) -> None:
     """ALTER TABLE, tried again when the table was busy. Raises ServiceUnavailable when it always is."""
-    for attempt in range(TRIES):
+    for wait_seconds, pause_seconds in TRIES:
         try:
-            _alter_once(model, using, change)
+            _alter_once(model, using, change, wait_seconds)
         except OperationalError as error:
             if error.args[0] not in RETRIED_MYSQL_CODES:
                 raise
-            logger.warning("%s: %s is busy (%s of %s)", using, model._meta.db_table, attempt + 1, TRIES)
-            time.sleep(PAUSE_SECONDS)
+            if wait_seconds:
+                logger.warning("%s: %s is busy", using, model._meta.db_table)
+            time.sleep(pause_seconds)
         else:
             return
     raise ServiceUnavailable
 
 
-def _alter_once(model: Any, using: str, change: str) -> None:
+def _alter_once(model: Any, using: str, change: str, wait_seconds: int) -> None:
     with connections[using].cursor() as cursor:
-        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")
+        cursor.execute(f"SET SESSION lock_wait_timeout = {wait_seconds}")
         try:
             cursor.execute(f"ALTER TABLE {model._meta.db_table} {change}")
         finally:
