@@ -18,6 +18,7 @@ from accounts import services
 from accounts.models import Address, User
 from waimai.infra.api import KeysetPagination, read_idempotency_key, replayable
 from waimai.infra.http import client_address
+from waimai.infra.ratelimit import spend
 from waimai.infra.schema import OPTIONAL_IDEMPOTENCY_KEY
 
 # Tokens must not stay in any cache on the way.
@@ -44,6 +45,11 @@ class PublicView(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Raise RateLimited for an address that calls too often, whatever it wants."""
+        super().initial(request, *args, **kwargs)
+        spend("login", client_address(request))
 
 
 class SmsView(PublicView):

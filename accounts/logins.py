@@ -11,6 +11,7 @@ from accounts.codes import spend_code
 from accounts.errors import AccountDisabled, WrongCode, WrongCredentials
 from accounts.models import User
 from waimai.infra.errors import Unauthenticated
+from waimai.infra.ratelimit import spend
 
 # Argon2 reads all of it: a megabyte of "password" would be work for us and none for the sender.
 LONGEST_PASSWORD = 128
@@ -21,6 +22,7 @@ def login_with_code(*, phone: str, code: str, address: str) -> User:
 
     Raises WrongCode, AccountDisabled, RateLimited (failures per network address).
     """
+    spend("phone", phone)
     budget = (limits.FAILURES_BY_ADDRESS, address)
     limits.take(*budget)
     spend_code(phone=phone, code=code)
@@ -48,6 +50,7 @@ def login_staff(*, username: str, password: str, address: str) -> User:
 
 
 def _by_password(account: str, address: str, password: str, find: Callable[[], User | None]) -> User:
+    spend("phone", account)
     budgets = ((limits.FAILURES_BY_ADDRESS, address), (limits.FAILURES_BY_ACCOUNT, account))
     for limit, value in budgets:
         limits.take(limit, value)

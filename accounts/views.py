@@ -24,7 +24,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import forms, services
 from accounts.models import User
 from waimai.infra.errors import DomainError
-from waimai.infra.http import client_address
+from waimai.infra.http import client_address, refusal_headers
+from waimai.infra.ratelimit import spend
 
 
 def _user(request: HttpRequest) -> User:
@@ -44,7 +45,8 @@ def _shown_again(response: HttpResponse, error: DomainError | None) -> HttpRespo
     """A form shown again after a refusal; "come back later" is told to machines too."""
     if error is not None and error.retry_after is not None:
         response.status_code = error.status
-        response["Retry-After"] = str(error.retry_after)
+        for name, value in refusal_headers(error).items():
+            response[name] = value
     return response
 
 
@@ -73,6 +75,7 @@ def login(request: HttpRequest) -> HttpResponse:
     error: DomainError | None = None
     if request.method == "POST" and form.is_valid():
         try:
+            spend("login", client_address(request))
             user = form.log_in(client_address(request))
         except DomainError as refusal:
             error = refusal
@@ -91,6 +94,7 @@ def login_code(request: HttpRequest) -> HttpResponse:
     error: DomainError | None = None
     if asked.is_valid():
         try:
+            spend("login", client_address(request))
             services.send_code(phone=asked.cleaned_data["phone"], address=client_address(request))
         except DomainError as refusal:
             error = refusal

@@ -27,6 +27,7 @@ from orders.forms import AddForm, CheckoutForm, QuantityForm
 from orders.guest_cart import GuestCart, UserCart, take_over
 from orders.services import CartFull, Checkout, Placed
 from waimai.infra.errors import DomainError, NotFound, RequestInProgress
+from waimai.infra.http import refusal_headers
 
 LAST_SHOP = "last_shop"
 SERVER_ERROR = 500
@@ -181,6 +182,6 @@ def _checkout_page(request: HttpRequest, shop_id: int, form: CheckoutForm, refus
         return redirect("cart", shop_id)
     context = {"shop": shown.view.quote.shop, "basket": shown, "form": form, "refusal": refusal, "here": request.path}
     response = render(request, "orders/checkout.html", context, status=refusal.status if refusal else 200)
-    if refusal and refusal.retry_after is not None:
-        response["Retry-After"] = str(refusal.retry_after)
+    for name, value in (refusal_headers(refusal) if refusal else {}).items():
+        response[name] = value
     return response

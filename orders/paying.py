@@ -11,7 +11,7 @@ from orders.models import Order
 from orders.states import Actor, PaymentStatus, Status
 from payments.events import PaymentCaptured, RefundSucceeded
 from payments.services import StartedPayment
-from waimai.infra import idempotency, timers
+from waimai.infra import idempotency, ratelimit, timers
 from waimai.infra.clock import db_now
 from waimai.infra.outbox import hear_inside
 
@@ -21,8 +21,10 @@ ROUTE = payments.services.ROUTE
 def pay(*, order_id: int, user_id: int, provider: str, key: str) -> StartedPayment:
     """Open a payment for an order; the same key returns the payment it opened the first time.
 
-    Raises NotFound, InvalidTransition when the order doesn't wait for payment, and what `start_payment` raises.
+    Raises NotFound, RateLimited, InvalidTransition when the order doesn't wait for payment, and what `start_payment`
+    raises.
     """
+    ratelimit.spend("pay", user_id)
     order = reading.own_order(order_id=order_id, user_id=user_id)
     fingerprint = idempotency.fingerprint(ROUTE, [order_id, provider])
     known = idempotency.find(

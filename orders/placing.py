@@ -22,7 +22,7 @@ from orders.changes import By
 from orders.errors import CartEmpty, DeliveryTimeInvalid, PlacingFailed, TotalChanged
 from orders.models import Order, OrderLine, Saga
 from orders.states import Actor, Move, Status
-from waimai.infra import crashpoints, idempotency, ids, timers
+from waimai.infra import crashpoints, idempotency, ids, ratelimit, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import DomainError, NotFound, RequestInProgress
@@ -81,8 +81,8 @@ def place(checkout: Checkout) -> Placed:
 
     Raises, before anything is stored: NotFound (shop, address), CartEmpty, the menu's refusals (ItemUnavailable,
     OptionInvalid, QuantityInvalid, ShopClosed, BelowMinimum, OutOfDeliveryArea), DeliveryTimeInvalid, TotalChanged,
-    IdempotencyKeyReused, RequestInProgress. SoldOut binds the key. ServiceUnavailable means "unknown": ask again with
-    the same key.
+    IdempotencyKeyReused, RequestInProgress, RateLimited. SoldOut binds the key. ServiceUnavailable means "unknown": ask
+    again with the same key.
     """
     using = shard_of_user(checkout.user_id)
     key, fingerprint = checkout.idempotency()
@@ -91,6 +91,7 @@ def place(checkout: Checkout) -> Placed:
     )
     if (known := look_up()) is not None:
         return _answer(known, replayed=True)
+    ratelimit.spend("order", checkout.user_id)
     try:
         draft = _draft(checkout, using)
     except DomainError:

@@ -11,9 +11,9 @@ from typing import Any
 
 import django_stubs_ext
 import environ
-from celery.schedules import crontab
 
 from waimai.infra import parts
+from waimai.timetable import TIMETABLE
 
 # Lets code say `ModelAdmin[Shop]` at run time, as the type checker wants it said.
 django_stubs_ext.monkeypatch()
@@ -58,6 +58,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "waimai.infra.http.RequestIdMiddleware",
+    "waimai.infra.entry.EntryMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -139,37 +140,8 @@ CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_TIMEZONE = "UTC"
-# The longest ETA is 15 s and tasks run under 5 s, so what a dead worker held comes back soon (Redis transport only).
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {}
-    if CELERY_BROKER_URL.startswith(("amqp", "pyamqp"))
-    else {
-        "visibility_timeout": 120,
-        "unacked_restore_interval": 2,
-        "unacked_restore_throttle": 1,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "socket_keepalive": not CELERY_BROKER_URL.startswith("redis+socket"),
-    }
-)
-
-# Beat's timetable. Each call expires with its period, so that an outage piles nothing up, or after a few seconds, so
-# that a busy machine throws nothing away.
-CELERY_BEAT_SCHEDULE = {
-    name: {"task": f"waimai.infra.tasks.{name}", "schedule": seconds, "options": {"expires": max(seconds, 5.0)}}
-    for name, seconds in {
-        "hand_out_timers": 5.0,
-        "relay_all": 1.0,
-        "sweep_timers": 2.0,
-        "keep_house": 3600.0,
-    }.items()
-}
-# 11:00 in Shanghai: providers give out the statement of a day at about ten on the next.
-CELERY_BEAT_SCHEDULE["reconcile_yesterday"] = {
-    "task": "payments.tasks.reconcile_yesterday",
-    "schedule": crontab(hour=3, minute=0),
-    "options": {"expires": 24 * 3600.0},
-}
+CELERY_BROKER_TRANSPORT_OPTIONS = parts.broker_options(CELERY_BROKER_URL)
+CELERY_BEAT_SCHEDULE = TIMETABLE
 
 # --- people ---
 AUTH_USER_MODEL = "accounts.User"
@@ -195,6 +167,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 WAIMAI_SMS_SENDER = env.str("WAIMAI_SMS_SENDER", default="accounts.sms.ConsoleSender")
 RATELIMIT_ENABLE = env.bool("WAIMAI_RATELIMIT", default=True)
+WAIMAI_RATES = parts.rates(env)
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),

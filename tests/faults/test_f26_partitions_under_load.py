@@ -95,7 +95,7 @@ def test_f26_partitions_change_under_load(fleet: Fleet, town: Town) -> None:
     now, folder = this_month(), fleet.folder / "months"
     before = months.everything()
     old = {row[1] for alias in shards() for row in Order.objects.on(alias).values_list("user_id", "pk")}
-    web = fleet.start("web", WAIMAI_RATELIMIT="0")
+    web = fleet.start("web")
     people = [town.mei, town.tao, *(factories.person(f"1391111100{n}") for n in (2, 3))]
     with alters_timed() as altered, LockWatch(fleet) as watch, Load(web.url, people, town.stall, pay_every=4) as load:
         wait_until(lambda: len(load.acknowledged) > 20, seconds=60, what="orders come in")

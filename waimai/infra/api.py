@@ -21,7 +21,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from waimai.infra import ids
 from waimai.infra.errors import DomainError, NotFound, PermissionRefused, ValidationFailed
-from waimai.infra.http import as_domain_error, problem
+from waimai.infra.http import as_domain_error, problem, refusal_headers
 
 VISIBLE_ASCII_KEY = re.compile(r"[\x21-\x7e]{1,64}")
 CODES: dict[type[exceptions.APIException], str] = {
@@ -54,8 +54,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         domain_error, headers = _of_drf(error)
     if domain_error.status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="api"')
-    if domain_error.retry_after is not None:
-        headers["Retry-After"] = str(domain_error.retry_after)
+    headers |= refusal_headers(domain_error)
     if domain_error.replayed:
         headers["Idempotent-Replayed"] = "true"
     set_rollback()

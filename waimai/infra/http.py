@@ -7,8 +7,9 @@ import logging
 import re
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt
 
-from waimai.infra.errors import DomainError, NotFound, PermissionRefused, ServiceUnavailable
+from waimai.infra.errors import DomainError, NotFound, PermissionRefused, RateLimited, ServiceUnavailable
 from waimai.infra.outages import is_outage
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ current_request_id: ContextVar[str] = ContextVar("request_id", default="-")
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 API_PREFIX = "/api/"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class RequestIdFilter(logging.Filter):
@@ -109,9 +111,18 @@ def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
         response = JsonResponse(problem(error), status=error.status, content_type="application/problem+json")
     else:
         response = render(request, "error.html", {"error": error}, status=error.status)
-    if error.retry_after is not None:
-        response["Retry-After"] = str(error.retry_after)
+    for name, value in refusal_headers(error).items():
+        response[name] = value
     return response
+
+
+def refusal_headers(error: DomainError) -> dict[str, str]:
+    """What a refusal says in headers, at every door: when to come again, and of which limit it is about."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    if isinstance(error, RateLimited) and error.limit is not None:
+        headers |= {"RateLimit-Limit": str(error.limit), "RateLimit-Remaining": "0"}
+        headers["RateLimit-Reset"] = str(error.retry_after)
+    return headers
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -149,11 +160,45 @@ def client_address(request: HttpRequest) -> str:
     The header is looked at only when the connection itself comes from a proxy in `WAIMAI_TRUSTED_PROXIES`.
     An IPv6 caller is known by its /64, as that is what one subscriber gets.
     """
-    address = request.META.get("REMOTE_ADDR", "")
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    while address in settings.WAIMAI_TRUSTED_PROXIES and hops:
-        address = hops.pop()
-    return _by_subscriber(address)
+    return caller(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+
+
+def caller(connected: str, forwarded: str) -> str:
+    """`client_address` for doors without Django's request: who is connected, and what `X-Forwarded-For` says."""
+    return _by_subscriber(caller_exactly(connected, forwarded))
+
+
+def caller_exactly(connected: str, forwarded: str) -> str:
+    """The caller's whole address, not only the network of an IPv6 subscriber."""
+    ours = _networks(tuple(settings.WAIMAI_TRUSTED_PROXIES))
+    address = connected
+    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+    while hops and is_within(address, ours):
+        address = _without_port(hops.pop())
+    return address
+
+
+def is_within(address: str, networks: Iterable[Network]) -> bool:
+    """Whether an address lies in one of some networks; what is no address lies in none."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in networks)
+
+
+@cache
+def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write `203.0.113.7:50123` and `[2001:db8::1]:50123`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def _by_subscriber(address: str) -> str:

@@ -17,8 +17,9 @@ from urllib.parse import parse_qs
 
 from django.db import close_old_connections
 
+from waimai.infra.entry import admit
 from waimai.infra.errors import DomainError, ServiceUnavailable
-from waimai.infra.http import as_domain_error, problem, request_id_for
+from waimai.infra.http import as_domain_error, caller, problem, refusal_headers, request_id_for
 
 ASK_EVERY_SECONDS = 1.0
 # Proxies cut what is silent for a minute.
@@ -55,8 +56,10 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class Call:
-    """The request behind a stream: headers in lower case, the first value of each query parameter."""
+    """The request behind a stream: the caller's address, headers in lower case, each query parameter's first value."""
 
+    path: str
+    address: str
     headers: dict[str, str]
     query: dict[str, str]
 
@@ -86,7 +89,7 @@ async def serve(scope: Scope, receive: Receive, send: Send, open_feed: Callable[
 
 async def _serve(receive: Receive, send: Send, open_feed: Callable[[Call], Feed], call: Call) -> None:
     try:
-        feed = await _in_thread(lambda: open_feed(call))
+        feed = await _in_thread(lambda: _let_in(call, open_feed))
     except Exception as error:
         refusal = as_domain_error(error)
         if refusal is None:
@@ -155,8 +158,7 @@ def _encode(news: News) -> bytes:
 async def _refuse(send: Send, error: DomainError) -> None:
     body = json.dumps(problem(error), ensure_ascii=False).encode()
     headers = _headers("application/problem+json")
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(error.retry_after).encode()))
+    headers += [(name.lower().encode(), value.encode()) for name, value in refusal_headers(error).items()]
     if error.status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="api"'))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
@@ -172,10 +174,17 @@ def _headers(content_type: str) -> list[tuple[bytes, bytes]]:
     ]
 
 
+def _let_in(call: Call, open_feed: Callable[[Call], Feed]) -> Feed:
+    admit(call.path, call.address)
+    return open_feed(call)
+
+
 def _call(scope: Scope) -> Call:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
-    return Call(headers, query)
+    forwarded = ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
+    connected = (scope.get("client") or ("",))[0]
+    return Call(scope["path"], caller(connected, forwarded), headers, query)
 
 
 class _NotAllowed(DomainError):

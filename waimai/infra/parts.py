@@ -12,6 +12,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from waimai.infra.ratelimit import Rate
+
 LOCK_WAIT_SECONDS = 5
 # Shorter than any lease: whoever takes work over finds its rows free. Ours never wait for anybody in a transaction.
 IDLE_TRANSACTION_SECONDS = 20
@@ -82,6 +84,21 @@ def broker_url(redis_url: str) -> str:
     return f"redis+socket://{path}?virtual_host={query.removeprefix('db=') or '0'}"
 
 
+def broker_options(url: str) -> dict[str, Any]:
+    """Celery's transport options for a broker URL; RabbitMQ needs none."""
+    if url.startswith(("amqp", "pyamqp")):
+        return {}
+    # The longest ETA is 15 s and tasks run under 5 s, so what a dead worker held comes back soon.
+    return {
+        "visibility_timeout": 120,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": not url.startswith("redis+socket"),
+    }
+
+
 def development_secret(data_dir: Path, *, debug: bool) -> str:
     """A secret made once and kept in the data folder; production must name its own.
 
@@ -104,6 +121,30 @@ def development_secret(data_dir: Path, *, debug: bool) -> str:
 def demo_wanted(env: environ.Env) -> bool:
     """Whether demo data may be made: its passwords are well known, so by default in development only."""
     return bool(env.bool("WAIMAI_DEMO", default=env.bool("WAIMAI_DEBUG", default=True)))
+
+
+def rates(env: environ.Env) -> dict[str, Rate]:
+    """The token buckets by name: tokens a second, and how many may gather. Raises ImproperlyConfigured."""
+    texts = {
+        # All customers together, over all processes; then one client address at the entry.
+        "entry": env.str("WAIMAI_RATE_ENTRY", default="100/200"),
+        "address": env.str("WAIMAI_RATE_ADDRESS", default="50/100"),
+        # One client address on the staff's side.
+        "staff": env.str("WAIMAI_RATE_STAFF", default="50/300"),
+        # One client address on logins, codes and refreshes (a school has only one); logins to one account.
+        "login": env.str("WAIMAI_RATE_LOGIN", default="10/100"),
+        "phone": env.str("WAIMAI_RATE_PHONE", default="1/30"),
+        # One customer.
+        "order": env.str("WAIMAI_RATE_ORDER", default="1/150"),
+        "pay": env.str("WAIMAI_RATE_PAY", default="1/150"),
+    }
+    found = {}
+    for name, text in texts.items():
+        try:
+            found[name] = Rate.read(text)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"WAIMAI_RATE_{name.upper()}: {error}") from error
+    return found
 
 
 def storage(env: environ.Env) -> dict[str, Any]:

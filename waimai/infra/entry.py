@@ -1,0 +1,61 @@
+"""The entry: how many requests may come in at all, before anything else is done about them.
+
+Customers share one bucket over all processes, of which nobody on the internet may take more than a share. Staff have
+buckets of their own by address, so that no crowd of customers shuts them out. What tells us of money, what keeps us
+alive and what is served from a file is let in.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from waimai.infra import ratelimit
+from waimai.infra.errors import RateLimited
+from waimai.infra.http import client_address, error_response
+
+FREE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+FREE_FOLDERS = ("/api/v1/payments/webhooks/", "/static/", "/media/")
+STAFF_FOLDERS = ("/admin/", "/board/", "/api/v1/staff/", "/api/v1/auth/staff/")
+
+
+def admit(path: str, address: str) -> None:
+    """Let a request in. `path` is the one that routes go by, `address` the caller's. Raises RateLimited."""
+    if path in FREE_PATHS or (path.startswith(FREE_FOLDERS) and _is_plain(path)):
+        return
+    if path.startswith(STAFF_FOLDERS):
+        ratelimit.spend("staff", address)
+        return
+    # A proxy on this machine that isn't declared (WAIMAI_TRUSTED_PROXIES) makes all the world come from here.
+    if not _is_loopback(address):
+        ratelimit.spend("address", address)
+    ratelimit.spend("entry")
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path leads where it says; others may go round a proxy's idea of it."""
+    return "//" not in path and "/." not in path
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_network(address).is_loopback
+    except ValueError:
+        return False
+
+
+class EntryMiddleware:
+    """Refuses what comes too fast before sessions, users and databases are asked."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        try:
+            admit(request.path_info, client_address(request))
+        except RateLimited as refusal:
+            return error_response(request, refusal)
+        return self.get_response(request)
