@@ -7,6 +7,7 @@ whether or not the cache is up.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from accounts import limits, sms, validators
 from accounts.errors import SmsNotSent, WrongCode
 from accounts.models import ATTEMPTS_PER_CODE, SmsCode
+from waimai.infra.breaker import Breaker, CircuitOpen
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_ignore
 from waimai.infra.errors import RateLimited, ValidationFailed
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 CODE_LIVES = timedelta(minutes=5)
 RESEND_AFTER = timedelta(minutes=1)
 SPENT = ""
+CARRIER = Breaker("sms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +96,10 @@ def _seconds_to_wait(phone: str, now: datetime) -> int:
 
 def _hand_over(phone: str, code: str) -> None:
     try:
-        sms.configured_sender().send(phone=phone, code=code)
+        with CARRIER.guard(failures=(Exception,)):
+            sms.configured_sender().send(phone=phone, code=code)
+    except CircuitOpen as error:
+        raise SmsNotSent(retry_after=math.ceil(error.retry_after)) from error
     except Exception as error:
         # A carrier's library may raise anything; the log has it, the caller may ask again.
         logger.exception("the SMS sender failed")

@@ -32,6 +32,7 @@ ALLOWED_HOSTS = [*env.list("WAIMAI_ALLOWED_HOSTS", default=["*"] if DEBUG else [
 CSRF_TRUSTED_ORIGINS = env.list("WAIMAI_CSRF_TRUSTED_ORIGINS", default=[])
 WAIMAI_PUBLIC_URL = env.str("WAIMAI_PUBLIC_URL", default="http://127.0.0.1:8000")
 WAIMAI_TRUSTED_PROXIES = env.list("WAIMAI_TRUSTED_PROXIES", default=[])
+WAIMAI_METRICS_NETWORKS = env.list("WAIMAI_METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -14,7 +14,7 @@ import menu.urls
 import orders.desk.urls
 import orders.urls
 import payments.urls
-from waimai.infra import health, http
+from waimai.infra import health, http, metrics
 
 handler404 = "waimai.infra.http.not_found"
 handler500 = "waimai.infra.http.server_error"
@@ -26,6 +26,7 @@ APPS = (accounts.urls, menu.urls, payments.urls, orders.urls, orders.desk.urls)
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.conf import settings
 
 from payments.providers.base import Provider
+from payments.providers.guarded import Guarded
 from payments.providers.sandbox import Sandbox
 from waimai.infra.errors import NotFound
 
-_KNOWN: dict[str, Provider] = {provider.name: provider for provider in (Sandbox(),)}
+_KNOWN: dict[str, Provider] = {provider.name: Guarded(provider) for provider in (Sandbox(),)}
 
 
 def offered() -> list[str]:

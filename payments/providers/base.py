@@ -23,6 +23,14 @@ class ProviderUnavailable(Exception):
     """No answer, or not a usable one. Whether the call had its effect is unknown: ask again with the same number."""
 
 
+class ProviderResting(ProviderUnavailable):
+    """It kept failing and isn't called now: the call had no effect. It may be tried in `retry_after` seconds."""
+
+    def __init__(self, text: str, *, retry_after: float) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
 class ProviderRefused(Exception):
     """The provider understood and says no; the same call would be refused again."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 from payments import providers
 from payments.errors import AlreadyPaid, PaymentRefused
 from payments.models import Payment
-from payments.providers.base import ProviderRefused, ProviderUnavailable
+from payments.providers.base import ProviderRefused, ProviderResting, ProviderUnavailable
 from payments.services import polling, reading, settling
 from payments.states import OPEN, PaymentStatus
 from waimai.infra import crashpoints, idempotency, ids, sharding, timers
@@ -133,7 +134,8 @@ def _open(payment: Payment, using: str) -> StartedPayment:
             parameters = providers.get(payment.provider).create(reading.charge_of(payment))
     except ProviderUnavailable as error:
         logger.warning("payment %s: %s did not answer: %s", payment.id, payment.provider, error)
-        raise ServiceUnavailable from error
+        rest = math.ceil(error.retry_after) if isinstance(error, ProviderResting) else None
+        raise ServiceUnavailable(retry_after=rest) from error
     except ProviderRefused as error:
         reason = str(error)
         run_atomic(using, lambda: settling.fail(settling.lock(payment.id, using), reason, using), commit=REFUSED)

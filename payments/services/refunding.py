@@ -20,7 +20,7 @@ from payments.errors import RefundNotPossible, RefundTooLarge
 from payments.events import RefundSucceeded
 from payments.models import Payment, PaymentAlert, Refund
 from payments.money import NOTHING, yuan
-from payments.providers.base import ProviderRefused, ProviderUnavailable, RefundCall, RefundDone
+from payments.providers.base import ProviderRefused, ProviderResting, ProviderUnavailable, RefundCall, RefundDone
 from payments.services import ledger, reading, settling
 from payments.states import PaymentStatus, RefundStatus
 from waimai.infra import crashpoints, ids, outbox, timers
@@ -92,6 +92,11 @@ def send_refund(*, refund_id: int, using: str) -> None:
     try:
         with CALLED:
             done = providers.of_payment(payment.provider).refund(_call(refund, payment))
+    except ProviderResting as error:
+        # Nobody was asked: that is no try, and no reason to call a person.
+        due_at = db_now(using) + timedelta(seconds=error.retry_after)
+        run_atomic(using, lambda: timers.schedule(SEND, refund_id, due_at=due_at, using=using), commit=WAITING)
+        return
     except (ProviderUnavailable, ProviderRefused) as error:
         failure = f"{type(error).__name__}: {error}"
         run_atomic(using, lambda: _try_later(refund_id, failure, using), commit=PUT_OFF)

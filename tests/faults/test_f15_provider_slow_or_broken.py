@@ -1,6 +1,6 @@
 """The provider hangs, answers 500, or times out after it did what we asked: one number, one capture, one refund.
 
-What a breaker would add (asking a broken provider less) is no part of this product yet.
+After five failures in a row the breaker opens: nobody waits for it any more, and nothing is given up for that.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from tests.factories import (
     sweep,
 )
 from waimai.infra import timers
+from waimai.infra.breaker import breakers
 from waimai.infra.clock import db_now
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.models import Timer
@@ -206,4 +207,38 @@ def test_f15_a_provider_that_hangs_at_the_prepay_holds_no_lock(
     receive(notice(payment_id))
     settle()
     assert refunds_of(order_id) == [(FISH_TOTAL, "late", "succeeded")]
+    assert audit() == []
+
+
+def test_f15_the_breaker_opens_after_five_and_what_waits_is_done_when_it_closes(
+    mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refunded, expired, waiting = (placed(mei, stall, key=f"k-{n}") for n in range(3))
+    payment_id = start_payment(refunded)
+    receive(notice(payment_id))
+    start_payment(expired)
+    sandbox.fail_next("create", near=waiting, times=100)
+    for _try in range(5):
+        with pytest.raises(ServiceUnavailable):
+            start_payment(waiting)
+    monkeypatch.setattr(sandbox.Sandbox, "create", lambda _self, _charge: pytest.fail("called"))
+    monkeypatch.setattr(sandbox.Sandbox, "refund", lambda _self, _call: pytest.fail("called"))
+    with pytest.raises(ServiceUnavailable) as refusal:
+        start_payment(waiting)
+    assert 50 <= (refusal.value.retry_after or 0) <= 60
+    # Nothing else waits: orders are placed, cancelled and expire; the refund is put off, and that is no try of it.
+    placed(mei, stall, key="k-4")
+    services.cancel(order_id=refunded, user_id=mei.id)
+    overdue(expired)
+    settle()
+    assert (order(refunded).status, order(expired).status) == ("cancelled", "cancelled")
+    refund = Refund.objects.on(mei.shard).get()
+    assert (refund.status, refund.attempts) == ("pending", 0)
+    monkeypatch.undo()
+    breakers["provider:sandbox"].close()
+    sandbox.fail_next("create", near=waiting, times=0)
+    try_refund_now(refunded)
+    settle()
+    assert refunds_of(refunded) == [(FISH_TOTAL, "cancel", "succeeded")]
+    assert start_payment(waiting)
     assert audit() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from menu import services, uploads
 from menu.errors import PictureRefused
 from tests.menu.factories import make_dish, make_shop, picture
 from waimai.infra import parts
+from waimai.infra.errors import ServiceUnavailable
 
 READING = [
     {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::dishes-of-waimai/*"}
@@ -180,6 +182,7 @@ def bucket(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     server.stop()
 
 
+@pytest.mark.data
 def test_pictures_go_to_the_bucket(bucket: Any, media: Path) -> None:
     name = services.store_picture(BytesIO(picture()))
     kept = bucket.get_object(Bucket="dishes-of-waimai", Key=name)
@@ -198,6 +201,21 @@ def test_the_menu_shows_where_the_bucket_is(bucket: Any) -> None:
     assert requests.get(address, timeout=5).content[8:12] == b"WEBP"
 
 
+@pytest.mark.data
+def test_a_store_that_is_down_is_left_alone(bucket: Any, settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    settings.STORAGES["default"]["OPTIONS"]["endpoint_url"] = address
+    settings.STORAGES = dict(settings.STORAGES)
+    for _try in range(5):
+        with pytest.raises(ServiceUnavailable):
+            services.store_picture(BytesIO(picture()))
+    with pytest.raises(ServiceUnavailable) as refusal:
+        services.store_picture(BytesIO(picture()))
+    assert (refusal.value.retry_after or 0) > 50
+
+
+@pytest.mark.data
 def test_a_refused_file_never_reaches_the_bucket(bucket: Any) -> None:
     with pytest.raises(PictureRefused):
         services.store_picture(BytesIO(b"hello"))

@@ -14,11 +14,16 @@ from django.core.management import call_command, get_commands
 from django.db import connections
 
 from tests.support import mysql
-from waimai.infra import ratelimit, short_redis
+from waimai.infra import breaker, ratelimit, short_redis
 
 # Rows that live as long as the process does, though no migration wrote them.
 KEPT_TABLES = {"infra_workerlease", "infra_worker"}
-AFTER_EACH_TEST: list[Callable[[], None]] = [cache.clear, ratelimit.own_buckets.clear, short_redis.ask_again]
+AFTER_EACH_TEST: list[Callable[[], None]] = [
+    cache.clear,
+    ratelimit.own_buckets.clear,
+    short_redis.ask_again,
+    breaker.forget_all,
+]
 
 
 def after_each_test(forget: Callable[[], None]) -> Callable[[], None]:

@@ -20,8 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, override
 
 from waimai.infra import outbox, sharding
+from waimai.infra.breaker import State, breakers
 from waimai.infra.errors import DomainError
-from waimai.infra.models import OutboxMessage
+from waimai.infra.models import Breaker, OutboxMessage
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -150,6 +151,47 @@ class ShardedAdmin(ReadOnlyAdmin):
             if found is not None:
                 return found
         return None
+
+
+@admin.register(Breaker)
+class BreakerAdmin(ReadOnlyAdmin):
+    """Outside services and whether they are called, with buttons to forbid it and to allow it again."""
+
+    list_display = ("name", "state", "failures", "seconds", "held_open")
+    actions = ("open_circuit", "close_circuit")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Breaker]:
+        """A row for each service that this process knows."""
+        rows = Breaker.objects.using(sharding.DEFAULT)
+        missing = breakers.keys() - set(rows.values_list("name", flat=True))
+        rows.bulk_create([Breaker(name=name) for name in sorted(missing)], ignore_conflicts=True)
+        return rows.filter(name__in=breakers).order_by("name")
+
+    @admin.display(description=_("状态"))
+    def state(self, row: Breaker) -> StrOrPromise:
+        """In words."""
+        names = {State.CLOSED: _("接通"), State.PROBING: _("等待试探"), State.OPEN: _("断开")}
+        return names[breakers[row.name].look().state]
+
+    @admin.display(description=_("连续失败"))
+    def failures(self, row: Breaker) -> int:
+        """So far, while it is closed."""
+        return breakers[row.name].look().failures
+
+    @admin.display(description=_("几秒后试探"))
+    def seconds(self, row: Breaker) -> int | None:
+        """Until somebody may try."""
+        return round(breakers[row.name].look().seconds) or None
+
+    @admin.action(description=_("断开（停止调用）"), permissions=["operate"])
+    def open_circuit(self, request: HttpRequest, queryset: QuerySet[Breaker]) -> None:
+        """Nobody calls the service until the circuit is closed by hand."""
+        press(request, queryset, _("断开（停止调用）"), lambda row: breakers[row.name].hold_open())
+
+    @admin.action(description=_("接通（恢复调用）"), permissions=["operate"])
+    def close_circuit(self, request: HttpRequest, queryset: QuerySet[Breaker]) -> None:
+        """Everybody may call again, whatever was before."""
+        press(request, queryset, _("接通（恢复调用）"), lambda row: breakers[row.name].close())
 
 
 @admin.register(OutboxMessage)

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -170,7 +170,7 @@ def caller(connected: str, forwarded: str) -> str:
 
 def caller_exactly(connected: str, forwarded: str) -> str:
     """The caller's whole address, not only the network of an IPv6 subscriber."""
-    ours = _networks(tuple(settings.WAIMAI_TRUSTED_PROXIES))
+    ours = networks(settings.WAIMAI_TRUSTED_PROXIES)
     address = connected
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
     while hops and is_within(address, ours):
@@ -187,6 +187,11 @@ def is_within(address: str, networks: Iterable[Network]) -> bool:
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
         parsed = parsed.ipv4_mapped
     return any(parsed in network for network in networks)
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Addresses and networks of a setting. Raises ValueError naming what is neither."""
+    return _networks(tuple(texts))
 
 
 @cache

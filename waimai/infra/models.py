@@ -45,6 +45,20 @@ class ArchiveMark(models.Model):
     below = models.BigIntegerField()
 
 
+class Breaker(models.Model):
+    """An outside service, and whether somebody has forbidden calling it."""
+
+    name = models.CharField(_("服务"), max_length=48, primary_key=True)
+    held_open = models.BooleanField(_("人工断开"), default=False)
+
+    class Meta:
+        verbose_name = _("熔断器")
+        verbose_name_plural = _("熔断器")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class OutboxMessage(models.Model):
     """News that was written with its change and waits for its hearers."""
 

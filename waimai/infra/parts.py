@@ -153,7 +153,7 @@ def storage(env: environ.Env) -> dict[str, Any]:
     if not bucket:
         return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
     return {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "waimai.infra.storage.GuardedS3Storage",
         "OPTIONS": {
             "bucket_name": bucket,
             "endpoint_url": env.str("WAIMAI_STORAGE_ENDPOINT", default=None),
