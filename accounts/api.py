@@ -81,7 +81,11 @@ class StaffLoginView(PublicView):
 
     @extend_schema(tags=["auth"], request=shapes.StaffLoginRequest, responses=shapes.LoggedIn)
     def post(self, request: Request) -> Response:
-        """Log in as staff. 401 `wrong_credentials` (also for customers), 403 `account_disabled`, 429 `rate_limited`."""
+        """Log in as staff.
+
+        401 `wrong_credentials` (also for customers), `otp_required`, `wrong_otp`; 403 `account_disabled`, 429
+        `rate_limited`.
+        """
         proof = _read(shapes.StaffLoginRequest, request)
         return _logged_in(services.login_staff(**proof, address=client_address(request)))
 

@@ -19,6 +19,18 @@ class WrongCode(Unauthenticated):
     code, title = "wrong_code", _("验证码错误或已失效，请重新获取")
 
 
+class OtpRequired(Unauthenticated):
+    """The password was right; the token of the second factor is missing."""
+
+    code, title = "otp_required", _("请输入动态验证码")
+
+
+class WrongOtp(Unauthenticated):
+    """The token of the second factor is wrong, was used, or came too soon after a wrong one."""
+
+    code, title = "wrong_otp", _("动态验证码错误")
+
+
 class InvalidToken(Unauthenticated):
     """The refresh token is forged, expired, already used, or its password has changed since."""
 

@@ -33,6 +33,13 @@ def _password_field(label: StrOrPromise, autocomplete: str, **kwargs: Any) -> fo
     return forms.CharField(label=label, max_length=LONGEST_PASSWORD, strip=False, widget=widget, **kwargs)
 
 
+def otp_field() -> forms.CharField:
+    """The token of a second factor, for those who have one."""
+    attrs = {"inputmode": "numeric", "autocomplete": "one-time-code"}
+    widget = forms.TextInput(attrs=attrs)
+    return forms.CharField(label=_("动态验证码（如已绑定）"), max_length=8, required=False, widget=widget)
+
+
 class ServiceForm(forms.Form):
     """A form that shows a service's refusal beside the field it is about."""
 
@@ -89,6 +96,7 @@ class StaffLoginForm(LoginForm):
         label=_("用户名"), max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username"})
     )
     password = _password_field(_("密码"), "current-password")
+    otp = otp_field()
 
     def log_in(self, address: str) -> User:
         """Log in as staff."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.contrib.auth.hashers import make_password
 
-from accounts import limits
+from accounts import limits, second_factor
 from accounts.codes import spend_code
-from accounts.errors import AccountDisabled, WrongCode, WrongCredentials
+from accounts.errors import AccountDisabled, OtpRequired, WrongCode, WrongCredentials
 from accounts.models import User
 from waimai.infra.errors import Unauthenticated
 from waimai.infra.ratelimit import spend
@@ -33,33 +34,57 @@ def login_with_code(*, phone: str, code: str, address: str) -> User:
 
 
 def login_with_password(*, phone: str, password: str, address: str) -> User:
-    """The user of a phone and password. Raises WrongCredentials, AccountDisabled, RateLimited."""
-    return _by_password(f"phone:{phone}", address, password, lambda: User.objects.filter(phone=phone).first())
+    """The user of a phone and password.
 
-
-def login_staff(*, username: str, password: str, address: str) -> User:
-    """A member of staff by username and password; customers are refused like unknown names.
-
-    Raises WrongCredentials, AccountDisabled, RateLimited.
+    Raises WrongCredentials, AccountDisabled, RateLimited, ServiceUnavailable (nobody can count).
     """
+    find = User.objects.filter(phone=phone).first
+    with _counted(f"phone:{phone}", address):
+        user = _by_password(find(), password)
+    return _if_active(user)
+
+
+def login_staff(*, username: str, password: str, address: str, otp: str = "") -> User:
+    """A member of staff by username, password and, if there is one, the token of a second factor.
+
+    Customers are refused like unknown names. Raises WrongCredentials, WrongOtp, OtpRequired, AccountDisabled,
+    RateLimited, ServiceUnavailable (nobody can count).
+    """
+    find = User.objects.filter(username=username, is_staff=True).first
     # Lower case: on MySQL the names compare without case, and one account must not have many budgets.
-    account = f"staff:{username.lower()}"
-    return _by_password(
-        account, address, password, lambda: User.objects.filter(username=username, is_staff=True).first()
-    )
+    with _counted(f"staff:{username.lower()}", address):
+        user = _by_password(find(), password)
+        if user.is_active:
+            second_factor.check(user, otp)
+    return _if_active(user)
 
 
-def _by_password(account: str, address: str, password: str, find: Callable[[], User | None]) -> User:
-    spend("phone", account)
-    budgets = ((limits.FAILURES_BY_ADDRESS, address), (limits.FAILURES_BY_ACCOUNT, account))
-    for limit, value in budgets:
-        limits.take(limit, value)
-    user = find()
+def _by_password(user: User | None, password: str) -> User:
     if not _is_right(user, password) or user is None:
         raise WrongCredentials
+    return user
+
+
+@contextmanager
+def _counted(account: str, address: str) -> Iterator[None]:
+    """A try to prove who one is: it counts against the budgets of failures unless it succeeds."""
+    spend("phone", account)
+    budgets = limits.login_budgets(account, address)
+    for limit, value in budgets:
+        limits.take(limit, value)
+    try:
+        yield
+    except OtpRequired:
+        # The password was right and the token comes with the next try.
+        _give_back(budgets)
+        raise
+    _give_back(budgets)
+    limits.remember(account, address)
+
+
+def _give_back(budgets: list[limits.Budget]) -> None:
     for limit, value in budgets:
         limits.give_back(limit, value)
-    return _if_active(user)
 
 
 def _is_right(user: User | None, password: str) -> bool:
@@ -83,15 +108,11 @@ def prove_again(user: User, *, current_password: str | None, code: str | None, a
 
     Raises WrongCredentials, WrongCode, RateLimited.
     """
-    budgets = ((limits.FAILURES_BY_ADDRESS, address), (limits.FAILURES_BY_ACCOUNT, f"user:{user.pk}"))
-    for limit, value in budgets:
-        limits.take(limit, value)
-    if code and user.phone:
-        spend_code(phone=user.phone, code=code)
-    elif not _is_right(user, current_password or ""):
-        raise _refusal(code)
-    for limit, value in budgets:
-        limits.give_back(limit, value)
+    with _counted(f"user:{user.pk}", address):
+        if code and user.phone:
+            spend_code(phone=user.phone, code=code)
+        elif not _is_right(user, current_password or ""):
+            raise _refusal(code)
 
 
 def _refusal(code: str | None) -> Unauthenticated:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from secrets import token_hex
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -99,6 +101,28 @@ class Address(models.Model):
         if (self.latitude is None) != (self.longitude is None):
             missing = "latitude" if self.latitude is None else "longitude"
             raise ValidationError({missing: _("经度和纬度必须同时提供")})
+
+
+class LoginSession(models.Model):
+    """One login by the API. Every token of it carries its number; ended, all of them are worth nothing."""
+
+    class End(models.TextChoices):
+        LOGOUT = "logout", _("退出登录")
+        REUSE = "reuse", _("刷新令牌被重复使用")
+
+    id = models.CharField(max_length=32, primary_key=True, default=partial(token_hex, 16))
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", verbose_name=_("用户"))
+    started_at = models.DateTimeField(_("开始时间"), default=timezone.now)
+    renewed_at = models.DateTimeField(_("续期时间"), default=timezone.now, db_index=True)
+    ended_at = models.DateTimeField(_("结束时间"), null=True)
+    end = models.CharField(_("结束原因"), max_length=8, choices=End.choices, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("登录会话")
+        verbose_name_plural = _("登录会话")
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.started_at:%Y-%m-%d %H:%M}"
 
 
 class SmsCode(models.Model):

@@ -58,6 +58,9 @@ class StaffLoginRequest(serializers.Serializer[Any]):
 
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=128, trim_whitespace=False, style={"input_type": "password"})
+    otp = serializers.CharField(
+        max_length=8, default="", allow_blank=True, help_text="The token of the second factor, if there is one"
+    )
 
 
 class RefreshRequest(serializers.Serializer[Any]):

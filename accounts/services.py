@@ -29,7 +29,7 @@ from accounts.staff import (
     roles_of,
     shops_of_staff,
 )
-from accounts.tokens import TokenPair, issue_tokens, revoke, rotate, user_of_header
+from accounts.tokens import TokenPair, issue_tokens, revoke, rotate, user_of, user_of_header
 
 __all__ = [
     "AddedAddress",
@@ -68,5 +68,6 @@ __all__ = [
     "shops_of_staff",
     "update_profile",
     "user_brief",
+    "user_of",
     "user_of_header",
 ]

@@ -3,14 +3,21 @@
 SimpleJWT makes and reads them. Spending a refresh token is our own: its `rotate` reads the blacklist before it writes,
 so that two requests at once would both win. Here the blacklist's unique row decides, in the transaction that makes
 the next pair.
+
+All tokens of one login carry the number of its session. Logging out ends the session, and so does a spent refresh
+token that comes back: somebody has a copy (RFC 9700, section 4.14.2). A client that asks twice at once is no thief, so
+for ten seconds after it was spent a token is only refused.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import IntegrityError
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.exceptions import TokenError
@@ -20,10 +27,16 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts.errors import InvalidToken
-from accounts.models import User
+from accounts.models import LoginSession, User
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import Unauthenticated
 from waimai.infra.sharding import DEFAULT
+
+logger = logging.getLogger(__name__)
+# The claim that names the session.
+SESSION = "sid"
+TWICE_AT_ONCE = timedelta(seconds=10)
+NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +59,7 @@ def issue_tokens(user: User) -> TokenPair:
 
     def body() -> TokenPair:
         User.objects.filter(pk=user.pk).update(last_login=timezone.now())
-        return _new_pair(user)
+        return _new_pair(user, LoginSession.objects.create(user=user).pk)
 
     return run_atomic(DEFAULT, body)
 
@@ -54,23 +67,28 @@ def issue_tokens(user: User) -> TokenPair:
 def rotate(refresh: str) -> TokenPair:
     """Spend a refresh token on a new pair. Of any number of calls with one token exactly one succeeds.
 
-    Raises InvalidToken: forged, expired, spent, made before the last change of password, or its user is switched off.
+    Raises InvalidToken: forged, expired, spent, made before the last change of password, its session has ended, or its
+    user is switched off. One that was spent more than ten seconds ago ends its session.
     """
     claims = _read(refresh)
-    user = _owner_of(claims)
+    user = user_of(claims)
     try:
         return run_atomic(DEFAULT, lambda: _spend(claims, user))
     except IntegrityError as error:
+        _note_reuse(claims)
         raise InvalidToken from error
 
 
 def revoke(refresh: str) -> None:
-    """Log out: the refresh token is spent on nothing. Twice is harmless. Raises InvalidToken: forged or expired."""
-    outstanding = _outstanding(_read(refresh))
-    run_atomic(
-        DEFAULT,
-        lambda: BlacklistedToken.objects.bulk_create([BlacklistedToken(token=outstanding)], ignore_conflicts=True),
-    )
+    """Log out: the session and all its tokens end. Twice is harmless. Raises InvalidToken: forged or expired."""
+    claims = _read(refresh)
+    outstanding = _outstanding(claims)
+
+    def body() -> None:
+        BlacklistedToken.objects.bulk_create([BlacklistedToken(token=outstanding)], ignore_conflicts=True)
+        _end_session(claims, LoginSession.End.LOGOUT)
+
+    run_atomic(DEFAULT, body)
 
 
 def user_of_header(authorization: str) -> int:
@@ -85,11 +103,12 @@ def user_of_header(authorization: str) -> int:
         claims = AccessToken(raw.strip())  # type: ignore[arg-type]  # As above.
     except TokenError as error:
         raise InvalidToken from error
-    return int(_owner_of(claims).pk)
+    return int(user_of(claims).pk)
 
 
-def _new_pair(user: User) -> TokenPair:
+def _new_pair(user: User, session: str) -> TokenPair:
     refresh = RefreshToken.for_user(user)
+    refresh[SESSION] = session
     return TokenPair(access=str(refresh.access_token), refresh=str(refresh))
 
 
@@ -100,8 +119,16 @@ def _read(refresh: str) -> Token:
         raise InvalidToken from error
 
 
-def _owner_of(claims: Token) -> User:
-    user = User.objects.filter(pk=claims.get(api_settings.USER_ID_CLAIM), is_active=True).first()
+def user_of(claims: Token) -> User:
+    """Whose token it is, in one query. Raises InvalidToken when that user, password or session is no longer."""
+    number = str(claims.get(api_settings.USER_ID_CLAIM, ""))
+    if not NUMBER.fullmatch(number):
+        raise InvalidToken
+    users = User.objects.filter(pk=int(number), is_active=True)
+    # One from before there were sessions has none; it ends by itself.
+    if session := claims.get(SESSION):
+        users = users.filter(Exists(LoginSession.objects.filter(pk=session, user=OuterRef("pk"), ended_at=None)))
+    user = users.first()
     if user is None:
         raise InvalidToken
     # The claim is a digest of the stored hash: a changed password ends every token made before.
@@ -113,7 +140,24 @@ def _owner_of(claims: Token) -> User:
 
 def _spend(claims: Token, user: User) -> TokenPair:
     BlacklistedToken.objects.create(token=_outstanding(claims))
-    return _new_pair(user)
+    session = claims.get(SESSION) or LoginSession.objects.create(user=user).pk
+    # A logout that came first has ended it: then nothing is spent either.
+    if LoginSession.objects.filter(pk=session, ended_at=None).update(renewed_at=timezone.now()) != 1:
+        raise InvalidToken
+    return _new_pair(user, session)
+
+
+def _note_reuse(claims: Token) -> None:
+    """A spent token came back: end the session unless it was spent just now."""
+    spent = BlacklistedToken.objects.filter(token__jti=claims[api_settings.JTI_CLAIM]).first()
+    if spent is not None and timezone.now() - spent.blacklisted_at > TWICE_AT_ONCE and claims.get(SESSION):
+        _end_session(claims, LoginSession.End.REUSE)
+        logger.warning("session %s ended: a spent refresh token came back", claims[SESSION])
+
+
+def _end_session(claims: Token, why: LoginSession.End) -> None:
+    going_on = LoginSession.objects.filter(pk=claims.get(SESSION), ended_at=None)
+    going_on.update(ended_at=timezone.now(), end=why)
 
 
 def _outstanding(claims: Token) -> OutstandingToken:

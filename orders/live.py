@@ -16,16 +16,21 @@ async def order_events(scope: Scope, receive: Receive, send: Send, *, order_id: 
 
 
 def _open(call: Call, *, order_id: int) -> OrderFeed:
-    services.own_order(order_id=order_id, user_id=user_of_header(call.headers.get("authorization", "")))
     seen = call.last_event_id
-    return OrderFeed(order_id, int(seen) if NUMBER.fullmatch(seen) else 0)
+    feed = OrderFeed(order_id, int(seen) if NUMBER.fullmatch(seen) else 0, call.headers.get("authorization", ""))
+    feed.check()
+    return feed
 
 
 class OrderFeed:
     """The history of an order, from a change on."""
 
-    def __init__(self, order_id: int, seen: int) -> None:
-        self.order_id, self.seen = order_id, seen
+    def __init__(self, order_id: int, seen: int, authorization: str) -> None:
+        self.order_id, self.seen, self.authorization = order_id, seen, authorization
+
+    def check(self) -> None:
+        """Whether it is still the caller's. Raises what `user_of_header` does, and NotFound."""
+        services.own_order(order_id=self.order_id, user_id=user_of_header(self.authorization))
 
     def read(self) -> Sequence[News]:
         """The changes since the last call; an order that is overdue is found expired."""

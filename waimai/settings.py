@@ -47,6 +47,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_htmx",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "storages",
     "waimai.infra",
     "accounts",
@@ -169,6 +171,11 @@ SESSION_COOKIE_HTTPONLY = True
 WAIMAI_SMS_SENDER = env.str("WAIMAI_SMS_SENDER", default="accounts.sms.ConsoleSender")
 RATELIMIT_ENABLE = env.bool("WAIMAI_RATELIMIT", default=True)
 WAIMAI_RATES = parts.rates(env)
+# "required": staff without a second factor can't log in.
+WAIMAI_STAFF_OTP = env.str("WAIMAI_STAFF_OTP", default="")
+OTP_TOTP_ISSUER = "waimai"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
+WAIMAI_ADMIN_NETWORKS = env.list("WAIMAI_ADMIN_NETWORKS", default=[])
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
@@ -180,10 +187,12 @@ SIMPLE_JWT = {
     "CHECK_REVOKE_TOKEN": True,
     # As far as two machines' clocks may be apart: a token is good everywhere the moment it was made.
     "LEEWAY": timedelta(minutes=2),
+    "ISSUER": "waimai",
+    "AUDIENCE": "waimai",
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.backends.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["waimai.infra.parsing.StrictJSONParser"],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from accounts.services import user_of_header
 from orders.desk import services
+from waimai.infra.errors import NotFound
 from waimai.infra.live import NUMBER, Call, Feed, News, Receive, Scope, Send, serve
 
 
@@ -15,11 +16,11 @@ async def board_events(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _open(call: Call) -> Feed:
-    staff_id = user_of_header(call.headers.get("authorization", ""))
-    positions = services.board_positions(staff_id=staff_id)
+    authorization = call.headers.get("authorization", "")
+    positions = services.board_positions(staff_id=user_of_header(authorization))
     # A number beyond the last one is from before a restore: everything from now on is new to it.
     seen = {shop: min(n, positions[shop]) for shop, n in _seen(call.last_event_id).items() if shop in positions}
-    return BoardFeed(positions | seen)
+    return BoardFeed(positions | seen, authorization)
 
 
 def _seen(text: str) -> dict[int, int]:
@@ -31,8 +32,13 @@ def _seen(text: str) -> dict[int, int]:
 class BoardFeed:
     """The numbered events of some shops. An event's id names the position in every one of them."""
 
-    def __init__(self, positions: dict[int, int]) -> None:
-        self.positions = positions
+    def __init__(self, positions: dict[int, int], authorization: str) -> None:
+        self.positions, self.authorization = positions, authorization
+
+    def check(self) -> None:
+        """Whether the person still works in all these shops. Raises what `user_of_header` does, and NotFound."""
+        if not self.positions.keys() <= services.board_positions(staff_id=user_of_header(self.authorization)).keys():
+            raise NotFound
 
     def read(self) -> Sequence[News]:
         """The events since the last call, shop by shop."""

@@ -12,9 +12,9 @@ from accounts import services
 from accounts.errors import AccountDisabled, WrongCode, WrongCredentials
 from accounts.models import User
 from accounts.sms import MemorySender
-from tests.accounts.factories import MEI, PASSWORD, SERVER, TAO, customer, staff
+from tests.accounts.factories import MEI, PASSWORD, SERVER, TAO, Api, customer, problem, staff
 from tests.accounts.threads import at_once
-from waimai.infra.errors import RateLimited
+from waimai.infra.errors import RateLimited, ServiceUnavailable
 
 pytestmark = pytest.mark.data
 Phones = type[MemorySender]
@@ -185,7 +185,8 @@ def test_after_ten_failures_an_account_waits() -> None:
     assert 0 < (refusal.value.retry_after or 0) <= 300
 
 
-def test_failures_from_many_addresses_count_together() -> None:
+def test_failures_from_many_addresses_count_together(settings: Settings) -> None:
+    settings.WAIMAI_LOGIN_FAILURES_PER_ACCOUNT = "10/h"
     customer()
     for number in range(10):
         fail(1, address=f"203.0.113.{number}")
@@ -257,10 +258,18 @@ def test_a_staff_name_in_other_letters_has_the_same_budget() -> None:
         as_staff()
 
 
-def test_with_the_cache_down_people_still_log_in(no_cache: None) -> None:
-    mei = customer()
-    fail(1)
-    assert with_password() == mei
+def test_with_the_cache_down_nobody_logs_in(no_cache: None) -> None:
+    customer()
+    with pytest.raises(ServiceUnavailable):
+        with_password()
+    answer = Api().post("auth/login/", {"phone": MEI, "password": PASSWORD})
+    assert (problem(answer), answer["Retry-After"]) == ((503, "service_unavailable"), "2")
+
+
+def test_with_the_cache_down_but_no_limits_people_log_in(no_cache: None, settings: Settings) -> None:
+    settings.RATELIMIT_ENABLE = False
+    customer()
+    assert with_password().phone == MEI
 
 
 def test_limits_can_be_switched_off(settings: Settings) -> None:

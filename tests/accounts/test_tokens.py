@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import jwt
 import pytest
 import time_machine
 from django.conf import settings as django_settings
 from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts import services
+from accounts.backends import TokenAuthentication
 from accounts.errors import InvalidToken
-from accounts.models import SmsCode, User
-from tests.accounts.factories import MEI, PASSWORD, SERVER, Api, customer, read
+from accounts.models import LoginSession, SmsCode, User
+from tests.accounts.factories import MEI, PASSWORD, SERVER, TAO, Api, customer, read
 from tests.accounts.threads import at_once
 
 pytestmark = pytest.mark.data
 
 
 def claims(token: str) -> dict[str, object]:
-    return jwt.decode(token, django_settings.SECRET_KEY, algorithms=["HS256"])
+    return jwt.decode(token, django_settings.SECRET_KEY, algorithms=["HS256"], audience="waimai")
 
 
 def is_let_in(access: str) -> bool:
@@ -58,12 +63,71 @@ def test_a_refresh_token_works_once() -> None:
         services.rotate(first.refresh)
 
 
-def test_a_late_second_use_does_not_end_the_new_pair() -> None:
+def test_a_second_use_within_ten_seconds_does_not_end_the_new_pair() -> None:
     first = services.issue_tokens(customer())
     second = services.rotate(first.refresh)
     with pytest.raises(InvalidToken):
         services.rotate(first.refresh)
     assert is_let_in(services.rotate(second.refresh).access)
+
+
+def spent_long_ago(refresh: str) -> None:
+    spent = BlacklistedToken.objects.filter(token__jti=claims(refresh)["jti"])
+    assert spent.update(blacklisted_at=timezone.now() - timedelta(seconds=11)) == 1
+
+
+def test_a_later_second_use_ends_the_whole_session() -> None:
+    mei = customer()
+    first, other = services.issue_tokens(mei), services.issue_tokens(mei)
+    second = services.rotate(first.refresh)
+    third = services.rotate(second.refresh)
+    spent_long_ago(first.refresh)
+    with pytest.raises(InvalidToken):
+        services.rotate(first.refresh)
+    assert [is_let_in(pair.access) for pair in (first, second, third)] == [False] * 3
+    with pytest.raises(InvalidToken):
+        services.rotate(third.refresh)
+    assert (LoginSession.objects.get(ended_at__isnull=False).end, is_let_in(other.access)) == ("reuse", True)
+
+
+def test_all_tokens_of_a_login_carry_its_session() -> None:
+    first = services.issue_tokens(customer())
+    second = services.rotate(first.refresh)
+    tokens = (first.access, first.refresh, second.access, second.refresh)
+    assert {claims(token)["sid"] for token in tokens} == {LoginSession.objects.get().pk}
+
+
+def test_logout_ends_the_access_token_too() -> None:
+    pair = services.issue_tokens(customer())
+    assert is_let_in(pair.access)
+    services.revoke(pair.refresh)
+    assert not is_let_in(pair.access)
+
+
+def test_a_token_from_before_there_were_sessions_gets_one_when_it_is_spent() -> None:
+    mei = customer()
+    old = RefreshToken.for_user(mei)
+    assert is_let_in(str(old.access_token))
+    pair = services.rotate(str(old))
+    assert claims(pair.access)["sid"] == LoginSession.objects.get().pk
+
+
+def test_a_session_of_somebody_else_is_worth_nothing() -> None:
+    mei, tao = customer(), customer(TAO)
+    token = RefreshToken.for_user(mei)
+    services.issue_tokens(tao)
+    token["sid"] = LoginSession.objects.get().pk
+    assert not is_let_in(str(token.access_token))
+
+
+def test_the_api_asks_once_who_is_there(django_assert_num_queries: Any) -> None:
+    mei = customer()
+    pair = services.issue_tokens(mei)
+    request = APIRequestFactory().get("/", headers={"Authorization": f"Bearer {pair.access}"})
+    with django_assert_num_queries(1):
+        found = TokenAuthentication().authenticate(Request(request))
+    assert found is not None
+    assert found[0] == mei
 
 
 def test_of_two_refreshes_at_once_exactly_one_wins() -> None:
@@ -194,8 +258,11 @@ def test_what_has_expired_is_purged_and_nothing_else() -> None:
     past = timezone.now() - timedelta(hours=2)
     OutstandingToken.objects.filter(jti=claims(old.refresh)["jti"]).update(expires_at=past)
     SmsCode.objects.create(phone=MEI, code_hash="x", sent_at=past, expires_at=past)
-    assert services.purge_expired() == 2
+    long_past = past - timedelta(days=14)
+    LoginSession.objects.filter(pk=claims(old.refresh)["sid"]).update(renewed_at=long_past)
+    assert services.purge_expired() == 3
     assert services.purge_expired() == 0
+    assert LoginSession.objects.count() == 1
     assert (BlacklistedToken.objects.count(), OutstandingToken.objects.count(), SmsCode.objects.count()) == (0, 2, 0)
     assert is_let_in(services.rotate(young.refresh).access)
 

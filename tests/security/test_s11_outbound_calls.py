@@ -88,7 +88,7 @@ class Sender(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.asked.append(self.path)
         self.send_response(307)
-        self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/inside")
+        self.send_header("Location", "/inside")
         self.end_headers()
 
     def do_GET(self) -> None:

@@ -10,23 +10,31 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from waimai.infra import ratelimit
-from waimai.infra.errors import RateLimited
-from waimai.infra.http import client_address, error_response
+from waimai.infra.errors import DomainError, NotFound
+from waimai.infra.http import by_subscriber, error_response, exact_client_address, is_within, networks
 
 FREE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 FREE_FOLDERS = ("/api/v1/payments/webhooks/", "/static/", "/media/")
 STAFF_FOLDERS = ("/admin/", "/board/", "/api/v1/staff/", "/api/v1/auth/staff/")
 
 
-def admit(path: str, address: str) -> None:
-    """Let a request in. `path` is the one that routes go by, `address` the caller's. Raises RateLimited."""
+def admit(path: str, exact_address: str) -> None:
+    """Let a request in. `path` is the one that routes go by, the address the caller's.
+
+    Raises RateLimited, and NotFound for the staff's side outside `WAIMAI_ADMIN_NETWORKS`.
+    """
     if path in FREE_PATHS or (path.startswith(FREE_FOLDERS) and _is_plain(path)):
         return
+    address = by_subscriber(exact_address)
     if path.startswith(STAFF_FOLDERS):
         ratelimit.spend("staff", address)
+        allowed = settings.WAIMAI_ADMIN_NETWORKS
+        if allowed and not is_within(exact_address, networks(allowed)):
+            raise NotFound
         return
     # A proxy on this machine that isn't declared (WAIMAI_TRUSTED_PROXIES) makes all the world come from here.
     if not _is_loopback(address):
@@ -55,7 +63,7 @@ class EntryMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         try:
-            admit(request.path_info, client_address(request))
-        except RateLimited as refusal:
+            admit(request.path_info, exact_client_address(request))
+        except DomainError as refusal:
             return error_response(request, refusal)
         return self.get_response(request)

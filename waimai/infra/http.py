@@ -160,16 +160,16 @@ def client_address(request: HttpRequest) -> str:
     The header is looked at only when the connection itself comes from a proxy in `WAIMAI_TRUSTED_PROXIES`.
     An IPv6 caller is known by its /64, as that is what one subscriber gets.
     """
+    return by_subscriber(exact_client_address(request))
+
+
+def exact_client_address(request: HttpRequest) -> str:
+    """The caller's whole address, not only the network of an IPv6 subscriber."""
     return caller(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
 
 
 def caller(connected: str, forwarded: str) -> str:
-    """`client_address` for doors without Django's request: who is connected, and what `X-Forwarded-For` says."""
-    return _by_subscriber(caller_exactly(connected, forwarded))
-
-
-def caller_exactly(connected: str, forwarded: str) -> str:
-    """The caller's whole address, not only the network of an IPv6 subscriber."""
+    """The whole address for doors without Django's request: who is connected, and what `X-Forwarded-For` says."""
     ours = networks(settings.WAIMAI_TRUSTED_PROXIES)
     address = connected
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
@@ -206,7 +206,8 @@ def _without_port(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
-def _by_subscriber(address: str) -> str:
+def by_subscriber(address: str) -> str:
+    """An address as limits know it: an IPv6 subscriber by the /64, nonsense cut short."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -25,8 +25,11 @@ ASK_EVERY_SECONDS = 1.0
 # Proxies cut what is silent for a minute.
 HEARTBEAT_AFTER_SECONDS = 15.0
 MOST_STREAMS = 200
-# A stream then ends and its client comes again, with whatever rights it has by then.
+SERVER_ERROR = 500
+# A stream then ends and its client comes again.
 LONGEST_SECONDS = 300.0
+# How long somebody who was logged out or switched off may still read.
+CHECK_EVERY_SECONDS = 30.0
 # What may be taken for a number in a `Last-Event-ID`.
 NUMBER = re.compile(r"[0-9]{1,18}")
 Scope = MutableMapping[str, Any]
@@ -52,6 +55,9 @@ class Feed(Protocol):
 
     def read(self) -> Sequence[News]:
         """What came since the last call."""
+
+    def check(self) -> None:
+        """Raise a DomainError when the caller may not read this any more."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +113,13 @@ async def _serve(receive: Receive, send: Send, open_feed: Callable[[Call], Feed]
 async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None]) -> None:
     clock = asyncio.get_running_loop().time
     await _write(send, b"retry: 2000\n\n")
-    last_written = clock()
+    last_written = checked = clock()
     ends_at = clock() + LONGEST_SECONDS
     while not gone.done() and clock() < ends_at:
+        if clock() - checked >= CHECK_EVERY_SECONDS:
+            if not await _in_thread(lambda: _may_go_on(feed)):
+                break
+            checked = clock()
         news = await _in_thread(feed.read)
         if news:
             await _write(send, b"".join(_encode(one) for one in news))
@@ -119,6 +129,15 @@ async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None]) -> None:
             last_written = clock()
         await asyncio.wait([gone], timeout=ASK_EVERY_SECONDS)
     await send({"type": "http.response.body", "body": b""})
+
+
+def _may_go_on(feed: Feed) -> bool:
+    try:
+        feed.check()
+    except DomainError as refusal:
+        # A database that is down is no reason: whoever was let in stays.
+        return refusal.status >= SERVER_ERROR
+    return True
 
 
 def _signed(send: Send, request_id: str) -> Send:

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from waimai.infra.breaker import breakers
-from waimai.infra.http import caller_exactly, is_within, networks
+from waimai.infra.http import exact_client_address, is_within, networks
 
 
 class Circuits(Collector):
@@ -38,7 +38,6 @@ REGISTRY.register(Circuits())
 
 def metrics(request: HttpRequest) -> HttpResponse:
     """All metrics, for callers in `WAIMAI_METRICS_NETWORKS`; there is no such page for anybody else."""
-    address = caller_exactly(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
-    if not is_within(address, networks(settings.WAIMAI_METRICS_NETWORKS)):
+    if not is_within(exact_client_address(request), networks(settings.WAIMAI_METRICS_NETWORKS)):
         raise Http404
     return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
