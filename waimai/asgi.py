@@ -1,14 +1,16 @@
 """The one web application of the embedded default: it serves long-lived connections, and hands all else to Django.
 
-Django answers through its WSGI application in a bounded pool of threads: several times cheaper than its own ASGI
+Before Django there is a gate (`waimai.infra.gate`), which lets a request have a thread when its turn has come. Django
+answers through its WSGI application in a bounded pool of threads: several times cheaper than its own ASGI
 handler, which hops between threads for every synchronous view and middleware.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -17,6 +19,7 @@ from waimai.wsgi import application as wsgi_application  # isort: skip - sets Dj
 
 from orders.desk.live import board_events
 from orders.live import order_events
+from waimai.infra.gate import Gate, Threads
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,14 +29,31 @@ Send = Callable[[Message], Awaitable[None]]
 LiveHandler = Callable[..., Awaitable[None]]
 
 WEB_THREADS = int(os.environ.get("WAIMAI_WEB_THREADS", "16"))
+# As many as the entry lets in at once; each may wait about as long as a person does.
+WEB_WAITING = int(os.environ.get("WAIMAI_WEB_WAITING", "200"))
+WEB_PATIENCE_SECONDS = float(os.environ.get("WAIMAI_WEB_PATIENCE_SECONDS", "10"))
 # Paths served by a coroutine, tried in order with `fullmatch` before Django sees the request.
 LIVE_ROUTES: list[tuple[re.Pattern[str], LiveHandler]] = [
     (re.compile(r"/api/v1/orders/(?P<order_id>[0-9]{1,16})/events/"), order_events),
     (re.compile(r"/api/v1/staff/events/"), board_events),
 ]
 
-# What the stubs call an HttpResponse is the iterable of bytes that WSGI asks for.
-django_pages: Any = WSGIMiddleware(cast(Any, wsgi_application), workers=WEB_THREADS)
+
+def _telling_when_done(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    """Django, and a word to the gate when it is through: a slow reader then holds no thread."""
+    # What the stubs call an HttpResponse is the iterable of bytes that WSGI asks for.
+    answer: Any = wsgi_application(environ, start_response)
+    try:
+        yield from answer
+    finally:
+        answer.close()
+        scope = environ["asgi.scope"]
+        scope["waimai.loop"].call_soon_threadsafe(scope["waimai.thread_is_free"])
+
+
+# With no end to what may wait for the network: what a slow reader hasn't taken yet is kept, and no thread waits for it.
+django_pages: Any = WSGIMiddleware(cast(Any, _telling_when_done), workers=WEB_THREADS, send_queue_size=0)
+gate = Gate(django_pages, Threads(WEB_THREADS, WEB_WAITING, WEB_PATIENCE_SECONDS))
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +64,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
                 await handler(scope, receive, send, **found.groupdict())
                 return
         scope["headers"] = _without_underscores(scope["headers"])
+        scope["waimai.loop"] = asyncio.get_running_loop()
+        await gate(scope, receive, send)
+        return
     await django_pages(scope, receive, send)
 
 

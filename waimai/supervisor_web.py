@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import socket
 import sys
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 GRACE_SECONDS = 4
+HEADERS_SECONDS = 10.0
+WANTED_FILES = 16_384
+
+
+class ImpatientProtocol(HttpToolsProtocol):
+    """A connection that ends when the headers of a request take too long; uvicorn itself would wait for ever."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Somebody is there, and is waited for."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came: if it isn't the body of a request, a next one has begun."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._patience is None and (cycle is None or cycle.response_complete):
+            self._wait()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """The headers are all there."""
+        self._wait_no_more()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(HEADERS_SECONDS, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+def allow_many_connections() -> None:
+    """As many open files as the system lets us have: each connection is one, also of those who only sit there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main() -> None:
     """Serve on the file descriptor named by the first argument until SIGTERM."""
+    allow_many_connections()
     listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(
         "waimai.asgi:application",
+        http=ImpatientProtocol,
+        loop="asyncio",
         # Whose word about the client's address to take is decided by waimai.infra.http alone.
         proxy_headers=False,
         access_log=False,

@@ -180,6 +180,7 @@ class Fleet:
             "WAIMAI_LOG_LEVEL": "WARNING",
             # A load is heavier than any customer; tests of the limits say which they want.
             "WAIMAI_RATELIMIT": "0",
+            "WAIMAI_WEB_PATIENCE_SECONDS": "60",
         }
 
     def start(self, kind: Kind, *, root: Path = ROOT, **environment: str) -> Program:

@@ -53,6 +53,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     os.environ["WAIMAI_CACHE_SECONDS"] = "5"
     # Tests knock as fast as they can; those about the token buckets fill some.
     os.environ |= {f"WAIMAI_RATE_{bucket}": "0" for bucket in BUCKETS}
+    os.environ["WAIMAI_WEB_PATIENCE_SECONDS"] = "60"
     os.environ["WAIMAI_SECRET_KEY"] = "a-key-for-tests-" + "x" * 40
     if early_config.known_args_namespace.backend == "mysql":
         os.environ["WAIMAI_DATABASE_URL"] = mysql.url("default")

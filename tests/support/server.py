@@ -31,7 +31,12 @@ def _web_server() -> Iterator[str]:
 
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application, log_config=None, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=2
+        application,
+        loop="asyncio",
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
     )
     web = uvicorn.Server(config)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, name="web")

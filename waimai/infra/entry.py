@@ -18,7 +18,8 @@ from waimai.infra.errors import DomainError, NotFound
 from waimai.infra.http import by_subscriber, error_response, exact_client_address, is_within, networks
 
 FREE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-FREE_FOLDERS = ("/api/v1/payments/webhooks/", "/static/", "/media/")
+WEBHOOKS = "/api/v1/payments/webhooks/"
+FREE_FOLDERS = (WEBHOOKS, "/static/", "/media/")
 STAFF_FOLDERS = ("/admin/", "/board/", "/api/v1/staff/", "/api/v1/auth/staff/")
 
 

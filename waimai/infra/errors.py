@@ -89,6 +89,18 @@ class RateLimited(DomainError):
         self.limit = limit
 
 
+class BodyTooLarge(DomainError):
+    """More is sent than the door takes."""
+
+    code, status, title = "payload_too_large", 413, _("请求内容太大")
+
+
+class RequestTooSlow(DomainError):
+    """The request didn't arrive whole in time."""
+
+    code, status, title = "request_timeout", 408, _("请求发送太慢")
+
+
 class ServiceUnavailable(DomainError):
     """A part is down or busy; nothing was changed, or the outcome is found again with the same key."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
 import re
 import sys
@@ -17,10 +18,17 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.encoding import force_str
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, override
 from django.views.decorators.csrf import csrf_exempt
 
-from waimai.infra.errors import DomainError, NotFound, PermissionRefused, RateLimited, ServiceUnavailable
+from waimai.infra.errors import (
+    DomainError,
+    NotFound,
+    PermissionRefused,
+    RateLimited,
+    RequestTooSlow,
+    ServiceUnavailable,
+)
 from waimai.infra.outages import is_outage
 
 logger = logging.getLogger(__name__)
@@ -123,6 +131,22 @@ def refusal_headers(error: DomainError) -> dict[str, str]:
         headers |= {"RateLimit-Limit": str(error.limit), "RateLimit-Remaining": "0"}
         headers["RateLimit-Reset"] = str(error.retry_after)
     return headers
+
+
+async def refused_directly(scope: Any, send: Any, error: DomainError) -> None:
+    """Answer an ASGI request with a refusal, before anything of Django is asked."""
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    if isinstance(error, RequestTooSlow):
+        # The rest of it may still trickle in.
+        headers["Connection"] = "close"
+    sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    headers |= refusal_headers(error) | {"X-Request-ID": request_id_for(sent)}
+    with override(settings.LANGUAGE_CODE):
+        body = json.dumps(problem(error), ensure_ascii=False).encode()
+    headers["Content-Length"] = str(len(body))
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

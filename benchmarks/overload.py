@@ -1,0 +1,249 @@
+"""Three times as much as the web process can do: `python -m benchmarks.overload`, see the README beside this file.
+
+A crowd reads menus, orders and pays while the payment provider hangs, in an open loop: who comes doesn't wait for
+those before. Three variants of one web process on MariaDB and Redis: nothing in its way, then token bucket and breaker,
+then a short line before the threads as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from tests.support.fleet import Fleet
+
+PEOPLE = 200
+# What a client waits before it gives up; and how long the provider takes, of which we wait three seconds.
+CLIENT_SECONDS, PROVIDER_SECONDS = 10.0, 5.0
+MENU, ORDER, PAY = 70, 25, 5
+WITHOUT_BREAKER = "from waimai.infra import breaker; breaker.FAILURES_TO_OPEN = 10**9; "
+NO_LINE = {"WAIMAI_WEB_WAITING": "1000000", "WAIMAI_WEB_PATIENCE_SECONDS": "600"}
+SHORT_LINE = {"WAIMAI_WEB_WAITING": "32", "WAIMAI_WEB_PATIENCE_SECONDS": "2"}
+T = TypeVar("T")
+Request = tuple[str, str, dict[str, str], bytes]
+
+
+@dataclass
+class Result:
+    """What became of the requests of one run; seconds of each that was accepted."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    refused_seconds: list[float] = field(default_factory=list)
+
+    def note(self, status: int, seconds: float) -> None:
+        """One answer; status 0 when there was none in time."""
+        self.statuses[status] += 1
+        if status in {200, 201}:
+            self.seconds.append(seconds)
+        elif status in {429, 503}:
+            self.refused_seconds.append(seconds)
+
+    def row(self, name: str, duration: float, recovery: float) -> str:
+        """A line of the table."""
+        rejected = self.statuses[429] + self.statuses[503]
+        errors = sum(n for status, n in self.statuses.items() if status not in {200, 201, 429, 503})
+        mean, p50, p99 = statistics.fmean(self.seconds), *_quantiles(self.seconds)
+        turned_away = statistics.median(self.refused_seconds) if self.refused_seconds else 0
+        return (
+            f"| {name} | {self.statuses.total()} | {len(self.seconds) / duration:.0f}/s | {mean:.2f} | {p50:.2f} | "
+            f"{p99:.2f} | {rejected} ({turned_away:.3f} s) | {errors} | {recovery:.1f} s |"
+        )
+
+
+class Crowd:
+    """Customers who don't know each other, each on a connection of its own."""
+
+    def __init__(self, stall: Any, people: list[Any]) -> None:
+        import accounts.services
+        from tests.factories import wish
+
+        self.menu = f"/api/v1/shops/{stall.shop_id}/menu/"
+        self.wishes = [json.dumps(wish(person, stall), default=str).encode() for person in people]
+        self.tokens = [accounts.services.issue_tokens(person.user).access for person in people]
+        self.numbers = itertools.count()
+        self.placed: list[tuple[int, int]] = []
+
+    def next(self) -> Request:
+        """What the next of them wants."""
+        (what,) = random.choices((MENU, ORDER, PAY), (MENU, ORDER, PAY))  # noqa: S311 - a load, no secret
+        n = next(self.numbers)
+        if what == MENU or (what == PAY and not self.placed):
+            return "GET", self.menu, {}, b""
+        who, path, body = n % len(self.tokens), "/api/v1/orders/", self.wishes[n % len(self.tokens)]
+        if what == PAY:
+            who, order_id = self.placed.pop()
+            path, body = f"/api/v1/orders/{order_id}/pay/", b'{"provider": "sandbox"}'
+        headers = {"Authorization": f"Bearer {self.tokens[who]}", "Idempotency-Key": f"n-{n}"}
+        return "POST", path, headers | {"Content-Type": "application/json", "X-Who": str(who)}, body
+
+    async def visit(self, port: int, result: Result) -> None:
+        """One request, from connecting to the last byte."""
+        began, request = time.monotonic(), self.next()
+        try:
+            async with asyncio.timeout(CLIENT_SECONDS):
+                status, body = await _ask(port, request)
+        except (TimeoutError, OSError, ValueError, IndexError):
+            status, body = 0, b""
+        result.note(status, time.monotonic() - began)
+        if status == 201 and request[1] == "/api/v1/orders/":
+            self.placed.append((int(request[2]["X-Who"]), json.loads(body)["id"]))
+
+
+async def _ask(port: int, request: Request) -> tuple[int, bytes]:
+    method, path, headers, body = request
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        answer = await reader.read(-1)
+    finally:
+        writer.close()
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), rest
+
+
+async def _closed_loop(crowd: Crowd, port: int, seconds: float, callers: int = 16) -> float:
+    """How many requests a second are served when each caller waits for its answer."""
+    result, ends_at = Result(), time.monotonic() + seconds
+
+    async def caller() -> None:
+        while time.monotonic() < ends_at:
+            await crowd.visit(port, result)
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return len(result.seconds) / seconds
+
+
+async def _open_loop(crowd: Crowd, port: int, *, rate: float, seconds: float) -> tuple[Result, float]:
+    """Offer `rate` requests a second; then the seconds until one alone is served as quickly as ever."""
+    calm = [await _alone(crowd, port) for _ in range(5)]
+    result, tasks, began = Result(), [], time.monotonic()
+    for n in range(int(rate * seconds)):
+        if (ahead := began + n / rate - time.monotonic()) > 0:
+            await asyncio.sleep(ahead)
+        tasks.append(asyncio.create_task(crowd.visit(port, result)))
+    ended = time.monotonic()
+    while await _alone(crowd, port) > 3 * statistics.median(calm) + 0.05:
+        pass
+    recovery = time.monotonic() - ended
+    await asyncio.gather(*tasks)
+    return result, recovery
+
+
+async def _alone(crowd: Crowd, port: int) -> float:
+    began = time.monotonic()
+    status, _body = await _ask(port, ("GET", crowd.menu, {}, b""))
+    return time.monotonic() - began if status == 200 else CLIENT_SECONDS
+
+
+def _quantiles(seconds: list[float]) -> tuple[float, float]:
+    cuts = statistics.quantiles(seconds, n=100)
+    return cuts[49], cuts[98]
+
+
+def main() -> None:
+    """Measure the three variants in one run and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--times", type=float, default=3, help="how many times the capacity is offered")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where MariaDB writes")
+    options = parser.parse_args()
+    from benchmarks.timers import _fleet
+
+    print(f"load before: {os.getloadavg()[0]:.1f}")
+    with _fleet(options.folder) as fleet:
+        from tests import factories
+
+        stall = factories.stall()
+        crowd = Crowd(stall, [factories.person(f"137{n:08}") for n in range(PEOPLE)])
+        limits_off = NO_LINE | {"WAIMAI_RATELIMIT": "0"}
+        capacity = _with_web(fleet, limits_off, "", lambda port: asyncio.run(_closed_loop(crowd, port, 8)))
+        print(f"capacity, everything well: {capacity:.0f} requests/s; offered: {options.times * capacity:.0f}/s")
+        bucket = {"WAIMAI_RATELIMIT": "1", "WAIMAI_RATE_ENTRY": f"{capacity:.0f}/{2 * capacity:.0f}"}
+        print("| | offered | accepted | mean s | p50 s | p99 s | rejected (median) | errors | recovery |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        for name, environment, before in (
+            ("none", limits_off, WITHOUT_BREAKER),
+            ("bucket + breaker", NO_LINE | bucket, ""),
+            ("bucket + breaker + short line", SHORT_LINE | bucket, ""),
+        ):
+            _break_the_provider()
+            crowd.placed.clear()
+            offered = partial(_open_loop, crowd, rate=options.times * capacity, seconds=options.seconds)
+            result, recovery = _with_web(fleet, environment, before, lambda port: asyncio.run(offered(port)))  # noqa: B023
+            print(result.row(name, options.seconds, recovery), flush=True)
+
+
+def _break_the_provider() -> None:
+    from django.core.cache import cache
+
+    from payments.providers import sandbox
+    from waimai.infra import ids
+    from waimai.infra.sharding import shards
+
+    cache.clear()
+    for alias in shards():
+        near = next(number for number in range(2**16, 2**17) if _is_on(number, alias, ids))
+        sandbox.fail_next("create", near=near, times=10**6, mode=sandbox.Fault.SLOW, seconds=PROVIDER_SECONDS)
+
+
+def _is_on(number: int, alias: str, ids: Any) -> bool:
+    from waimai.infra.sharding import shard_of_id
+
+    return bool(ids.bucket_of(number) >= 0) and shard_of_id(number) == alias
+
+
+def _with_web(fleet: Fleet, environment: dict[str, str], before: str, body: Callable[[int], T]) -> T:
+    """Run a web process and do something with its port; `before` is what it does before it begins."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        file = listener.fileno()
+        program = f"import sys; sys.argv[1:] = ['{file}']; from waimai import asgi; {before}"
+        web = subprocess.Popen(
+            [sys.executable, "-c", f"{program}from waimai.supervisor_web import main; main()"],
+            env=fleet.environment() | environment,
+            pass_fds=(file,),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            port: int = listener.getsockname()[1]
+            _wait_until_it_answers(port)
+            return body(port)
+        finally:
+            web.kill()
+            web.wait()
+
+
+def _wait_until_it_answers(port: int) -> None:
+    import requests
+
+    for _try in range(100):
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise RuntimeError("the web process doesn't answer")
+
+
+if __name__ == "__main__":
+    main()
