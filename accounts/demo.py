@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from accounts import services
+from accounts.logins import DEMO_PASSWORD
 from accounts.models import Address, User
 
-PASSWORD = "waimai-demo"  # noqa: S105 - printed on the start page
+PASSWORD = DEMO_PASSWORD
 STAFF = {"kitchen": ("后厨", "kitchen"), "courier": ("骑手", "courier")}
 # Offices and flats inside the demo shop's delivery area.
 CUSTOMERS = (

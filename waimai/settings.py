@@ -12,7 +12,7 @@ from typing import Any
 import django_stubs_ext
 import environ
 
-from waimai.infra import parts
+from waimai.infra import browser, parts
 from waimai.timetable import TIMETABLE
 
 # Lets code say `ModelAdmin[Shop]` at run time, as the type checker wants it said.
@@ -27,6 +27,7 @@ DATA_DIR.mkdir(parents=True, exist_ok=True)
 # Development by default, so that two commands are enough; production says WAIMAI_DEBUG=0 and then must name its secret.
 DEBUG = env.bool("WAIMAI_DEBUG", default=True)
 SECRET_KEY = env.str("WAIMAI_SECRET_KEY", default="") or parts.development_secret(DATA_DIR, debug=DEBUG)
+parts.refuse_what_is_unsafe(env, debug=DEBUG)
 # This machine may always ask itself: health checks and `bin/up` do.
 ALLOWED_HOSTS = [*env.list("WAIMAI_ALLOWED_HOSTS", default=["*"] if DEBUG else []), "localhost", "127.0.0.1"]
 CSRF_TRUSTED_ORIGINS = env.list("WAIMAI_CSRF_TRUSTED_ORIGINS", default=[])
@@ -61,17 +62,18 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "waimai.infra.http.RequestIdMiddleware",
-    "waimai.infra.entry.EntryMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "waimai.infra.browser.BrowserMiddleware",
+    "waimai.infra.entry.EntryMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "waimai.infra.http.DomainErrorMiddleware",
 ]
@@ -123,6 +125,8 @@ CACHES = {
             "SOCKET_TIMEOUT": WAIMAI_CACHE_SECONDS,
             "SOCKET_CONNECT_TIMEOUT": WAIMAI_CACHE_SECONDS,
             "IGNORE_EXCEPTIONS": False,
+            # Not pickle: whoever gets to write into Redis must not run code here.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },
     }
 }
@@ -254,22 +258,19 @@ WAIMAI_SANDBOX_SECRET = env.str("WAIMAI_SANDBOX_SECRET", default="")
 WAIMAI_DEMO = parts.demo_wanted(env)
 
 # --- the browser's side ---
-CONTENT_SECURITY_POLICY = {
-    "EXCLUDE_URL_PREFIXES": ["/admin", "/api/v1/docs"],
-    "DIRECTIVES": {
-        "default-src": ["'self'"],
-        "img-src": ["'self'", "data:", *parts.picture_origins(env)],
-        "object-src": ["'none'"],
-        "base-uri": ["'self'"],
-        "frame-ancestors": ["'none'"],
-        "form-action": ["'self'"],
-    },
-}
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": browser.pages_policy(parts.picture_origins(env))}
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+CSRF_COOKIE_SAMESITE = "Lax"
 if not DEBUG:
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("WAIMAI_HTTPS", default=True)
+    # One setting for all of it: cookies, redirect and the promise to browsers that there is nothing but HTTPS here.
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = env.bool("WAIMAI_HTTPS", default=True)
+    # Asked from inside, without TLS.
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+    SECURE_HSTS_SECONDS = env.int("WAIMAI_HSTS_SECONDS", default=31_536_000) if SECURE_SSL_REDIRECT else 0
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.bool("WAIMAI_HSTS_SUBDOMAINS", default=True)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WAIMAI_TRUSTED_PROXIES else None
 
 LOGGING = {

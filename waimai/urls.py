@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from django.conf import settings
-from django.conf.urls.static import static
 from django.contrib import admin
 from django.urls import include, path
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import accounts.urls
 import menu.urls
 import orders.desk.urls
 import orders.urls
 import payments.urls
-from waimai.infra import health, http, metrics
+from waimai.infra import health, http, media, metrics
 
 handler404 = "waimai.infra.http.not_found"
 handler500 = "waimai.infra.http.server_error"
@@ -30,9 +28,9 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     *(path("api/v1/", include(app.api_patterns)) for app in APPS),
     path("api/v1/<path:path>", http.no_such_call),
     *(path("", include(app.page_patterns)) for app in APPS),
-    *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
+    path("media/<path:name>", media.picture, name="picture"),
 ]

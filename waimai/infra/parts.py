@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from waimai.infra.ratelimit import Rate
 
+SHORTEST_SECRET, FEWEST_LETTERS = 50, 8
 LOCK_WAIT_SECONDS = 5
 # Shorter than any lease: whoever takes work over finds its rows free. Ours never wait for anybody in a transaction.
 IDLE_TRANSACTION_SECONDS = 20
@@ -116,6 +118,29 @@ def development_secret(data_dir: Path, *, debug: bool) -> str:
             path.hardlink_to(draft)
         draft.unlink()
     return path.read_text()
+
+
+def refuse_what_is_unsafe(env: environ.Env, *, debug: bool) -> None:
+    """Stop a production process that strangers could walk into. Raises ImproperlyConfigured naming every reason.
+
+    Production is `WAIMAI_DEBUG=0`, and whatever says `WAIMAI_ENV=production`.
+    """
+    if debug and env.str("WAIMAI_ENV", default="") != "production":
+        return
+    if problems := list(_unsafe(env, debug=debug)):
+        raise ImproperlyConfigured("This is no production setting: " + "; ".join(problems))
+
+
+def _unsafe(env: environ.Env, *, debug: bool) -> Iterator[str]:
+    if debug:
+        yield "WAIMAI_DEBUG is on"
+    secret = env.str("WAIMAI_SECRET_KEY", default="")
+    if len(secret) < SHORTEST_SECRET or len(set(secret)) < FEWEST_LETTERS or secret.startswith("django-insecure"):
+        yield f"WAIMAI_SECRET_KEY is shorter than {SHORTEST_SECRET} characters, or no secret"
+    if any("*" in host or host.startswith(".") for host in env.list("WAIMAI_ALLOWED_HOSTS", default=[])):
+        yield "WAIMAI_ALLOWED_HOSTS has a wildcard"
+    if env.bool("WAIMAI_DEMO", default=False):
+        yield "WAIMAI_DEMO is on, and everybody knows the passwords of its accounts"
 
 
 def demo_wanted(env: environ.Env) -> bool:
