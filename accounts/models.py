@@ -20,6 +20,11 @@ from waimai.infra.fields import ExactCharField
 ATTEMPTS_PER_CODE = 5
 
 
+def masked(phone: str | None) -> str:
+    """A telephone number that tells its owner apart and can't be called: `139****0001`."""
+    return f"{phone[:3]}****{phone[-4:]}" if phone else ""
+
+
 class UserManager(BaseUserManager["User"]):
     """Makes users; a customer has a phone or an openid, staff have a username."""
 
@@ -63,7 +68,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         verbose_name_plural = _("用户")
 
     def __str__(self) -> str:
-        return self.nickname or self.username or self.phone or f"#{self.pk}"
+        # Stands in the admin's log as well: no whole telephone number.
+        return self.nickname or self.username or masked(self.phone) or f"#{self.pk}"
 
     def get_short_name(self) -> str:
         """What pages call this person."""
@@ -94,7 +100,8 @@ class Address(models.Model):
         verbose_name_plural = _("收货地址")
 
     def __str__(self) -> str:
-        return f"{self.contact_name} {self.region}{self.detail}"
+        # As above: neither name nor street.
+        return f"#{self.pk}"
 
     def clean(self) -> None:
         """Half a position is none. Raises ValidationError."""

@@ -137,7 +137,7 @@ def test_switching_off_and_on() -> None:
     [
         (User(pk=5, nickname="梅", phone=MEI), "梅"),
         (User(pk=5, username="lan"), "lan"),
-        (User(pk=5, phone=MEI), MEI),
+        (User(pk=5, phone=MEI), "139****0001"),
         (User(pk=5, openid="o1"), "#5"),
     ],
 )

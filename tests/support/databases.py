@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.core.management import call_command, get_commands
 from django.db import connections
 
-from tests.support import mysql
+from tests.support import canaries, mysql
 from waimai.infra import breaker, ratelimit, short_redis
 
 # Rows that live as long as the process does, though no migration wrote them.
@@ -52,6 +52,7 @@ class Databases:
 
     def empty(self) -> None:
         """Delete every row that the migrations didn't write, and what the process remembers of them."""
+        self._look_at_the_admins_log()
         for alias in self.aliases:
             if filled := self._filled(alias, self.emptied[alias]):
                 self._delete(alias, filled)
@@ -63,6 +64,12 @@ class Databases:
         connections.close_all()
         if self.on_mysql:
             mysql.drop(self.aliases)
+
+    def _look_at_the_admins_log(self) -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT object_repr, change_message FROM django_admin_log")
+            for row in cursor.fetchall():
+                canaries.watch.look("the admin's log", " ".join(map(str, row)))
 
     def _filled(self, alias: str, tables: list[str]) -> list[str]:
         if not tables:

@@ -22,7 +22,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connections
 
-from tests.support import instances
+from tests.support import canaries, instances
 from tests.support.databases import AFTER_EACH_TEST
 from tests.support.instances import Instance, MariaDB, RabbitMQ, Redis
 from tests.support.processes import alive, wait_until
@@ -219,6 +219,7 @@ class Fleet:
             program.kill()
             if program.listener:
                 program.listener.close()
+            canaries.watch.look(f"the log of {program.name}", program.said())
         for server in self.servers:
             instances.remove(server)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support import mysql, processes, services
+from tests.support import canaries, mysql, processes, services
 
 SHARDS = ("orders_0", "orders_1")
 FOLDER = pytest.StashKey[Path]()
@@ -66,8 +67,33 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
     settings.PASSWORD_HASHERS = ["tests.support.hashers.QuickArgon2", *settings.PASSWORD_HASHERS]
+    config.pluginmanager.register(FromWorkers())
     if config.getoption("backend") == "mysql" and not hasattr(config, "workerinput"):
         mysql.drop_leftovers()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Look for personal data where it must not be, all through the run."""
+    canaries.begin()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what was found to the process that reports, and fail the run for it."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["leaks"] = canaries.watch.found
+    elif canaries.watch.found and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+class FromWorkers:
+    """Collects what the workers of pytest-xdist found."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker has ended."""
+        canaries.watch.found.extend(getattr(node, "workeroutput", {}).get("leaks", []))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -87,12 +113,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail what needs a server that doesn't answer."""
+    canaries.listen()
     for mark in item.iter_markers("services"):
         services.require(*mark.args)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly which service tests were skipped."""
+    for leak in canaries.watch.found:
+        terminalreporter.write_line(f"PERSONAL DATA (S14): {leak}", red=True)
     if line := services.skipped_line(terminalreporter.stats.get("skipped", [])):
         terminalreporter.write_line(line, red=True, bold=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 
 from tests.support import shopper
@@ -39,6 +41,14 @@ def test_it_says_where_it_is_and_who_may_come_in(system: System) -> None:
     assert f"waimai is ready: {system.url}/" in said
     assert "13800000001 … 13800000005, password waimai-demo" in said
     assert f"{system.url}/admin/   admin, kitchen, courier, password waimai-demo" in said
+
+
+def test_s16_its_valkey_is_reached_by_its_owner_alone(system: System) -> None:
+    socket = system.folder / "data" / "valkey.sock"
+    mode = socket.stat().st_mode
+    assert (stat.S_ISSOCK(mode), oct(stat.S_IMODE(mode))) == (True, "0o700")
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        assert client.config_get("port") == {"port": "0"} or client.config_get("port") == {b"port": b"0"}
 
 
 def test_a_request_sent_while_the_web_child_is_down_is_answered(system: System) -> None:
