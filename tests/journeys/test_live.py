@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from django.utils import timezone
 
 import accounts.services
 import menu.services
+from accounts.models import LoginSession, Membership
 from orders import services
 from orders.desk import services as desk
 from orders.desk.models import BoardEvent
@@ -251,3 +253,61 @@ def test_a_customer_hears_that_the_money_is_back(server: Server, mei: Person, st
         in_a_moment(factories.settle)
         number, kind, data = stream.next()
     assert (number, kind, data["payment_status"]) == ("4", "update", "refunded")
+
+
+# --- who may go on reading ---
+
+
+def end_of(stream: Stream) -> str:
+    """All that comes until the server hangs up."""
+    return stream.answer.read().decode()
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at again at once who may read, and a stream would otherwise go on for long."""
+    monkeypatch.setattr(live, "CHECK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(live, "ASK_EVERY_SECONDS", 0.05)
+
+
+def log_out(who: Person) -> None:
+    LoginSession.objects.filter(user=who.user).update(ended_at=timezone.now())
+
+
+def switch_off(who: Person) -> None:
+    accounts.services.set_active(user_ids=[who.id], active=False)
+
+
+def change_password(who: Person) -> None:
+    who.user.set_password("another-treasure-9")
+    who.user.save(update_fields=["password"])
+
+
+@pytest.mark.parametrize("end", [log_out, switch_off, change_password])
+def test_a_stream_ends_with_its_login(server: Server, mei: Person, stall: Stall, often: None, end: Any) -> None:
+    order_id = factories.placed(mei, stall)
+    with listening(server, f"orders/{order_id}/events/", mei) as stream:
+        stream.next()
+        end(mei)
+        end_of(stream)
+
+
+@pytest.mark.parametrize("end", [log_out, switch_off])
+def test_so_does_the_boards(server: Server, lan: Person, often: None, end: Any) -> None:
+    with listening(server, "staff/events/", lan) as stream:
+        end(lan)
+        end_of(stream)
+
+
+def test_who_leaves_a_shop_leaves_its_board(server: Server, lan: Person, often: None) -> None:
+    with listening(server, "staff/events/", lan) as stream:
+        Membership.objects.filter(user=lan.user).delete()
+        end_of(stream)
+
+
+def test_who_may_stays(server: Server, mei: Person, stall: Stall, often: None) -> None:
+    order_id = factories.placed(mei, stall)
+    with listening(server, f"orders/{order_id}/events/", mei) as stream:
+        stream.next()
+        in_a_moment(lambda: services.cancel(order_id=order_id, user_id=mei.id, reason="点错了"))
+        assert stream.next()[2]["status"] == "cancelled"
