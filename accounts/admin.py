@@ -14,6 +14,7 @@ from django.db.models import ForeignKey, QuerySet
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from accounts import forms, services
@@ -22,7 +23,7 @@ from accounts.staff import ROLES
 from waimai.infra.admin import press
 
 # Rows that the machinery keeps; made or edited by hand they only do harm.
-for _model in (BlacklistedToken, OutstandingToken):
+for _model in (BlacklistedToken, OutstandingToken, TOTPDevice):
     admin.site.unregister(_model)
 
 

@@ -178,7 +178,6 @@ WAIMAI_RATES = parts.rates(env)
 # "required": staff without a second factor can't log in.
 WAIMAI_STAFF_OTP = env.str("WAIMAI_STAFF_OTP", default="")
 OTP_TOTP_ISSUER = "waimai"
-OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 WAIMAI_ADMIN_NETWORKS = env.list("WAIMAI_ADMIN_NETWORKS", default=[])
 
 SIMPLE_JWT = {

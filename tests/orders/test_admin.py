@@ -10,7 +10,6 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 import accounts.services
 import menu.services
@@ -66,7 +65,6 @@ def boss(db_all: object) -> Client:
 def evening(mei: Person, tao: Person, stall: Stall, lan: Person) -> dict[str, int]:
     """Rows in every table."""
     Breaker.objects.create(name="sms")
-    TOTPDevice.objects.create(user=lan.user, name="app")
     shop = Shop.objects.get(pk=stall.shop_id)
     make_group(Item.objects.get(pk=stall.fish), "辣度", {"微辣": "0", "加辣": "2"})
     make_set_meal(shop, [(Item.objects.get(pk=stall.fish), 1)])

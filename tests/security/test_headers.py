@@ -99,7 +99,6 @@ def test_a_real_browser_finds_nothing_that_the_policies_forbid(
             f"/admin/menu/item/{stall.fish}/change/",
             "/admin/accounts/user/add/",
             "/admin/infra/breaker/",
-            "/admin/otp_totp/totpdevice/add/",
         ):
             page.goto(server.url + path, wait_until="networkidle")
             assert page.locator("#content").count() == 1, path
