@@ -20,6 +20,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import RedisError
 
 from waimai.infra.errors import RateLimited, ServiceUnavailable
+from waimai.infra.ratelimit import spend
 
 logger = logging.getLogger(__name__)
 CACHE_FAILURES = (RedisError, ConnectionInterrupted, OSError)
@@ -63,9 +64,15 @@ Budget = tuple[Limit, str]
 
 
 def login_budgets(account: str, address: str) -> list[Budget]:
-    """The budgets that a login to an account from an address counts against. Raises ServiceUnavailable."""
+    """The budgets that a login to an account from an address counts against.
+
+    A stranger also takes of the account's token bucket. Raises RateLimited when that is empty, ServiceUnavailable.
+    """
     budgets = [(FAILURES_BY_ADDRESS, address), (FAILURES_BY_PAIR, f"{account} {address}")]
-    return budgets if is_known(account, address) else [*budgets, (FAILURES_BY_STRANGERS, account)]
+    if is_known(account, address):
+        return budgets
+    spend("phone", account)
+    return [*budgets, (FAILURES_BY_STRANGERS, account)]
 
 
 def is_known(account: str, address: str) -> bool:
@@ -116,12 +123,6 @@ def _ask(question: Callable[[], Any]) -> Any:
         _asked_again_at = time.monotonic() + LEFT_ALONE_SECONDS
         logger.warning("logins and codes are refused for %s s: the cache does not answer", LEFT_ALONE_SECONDS)
         raise ServiceUnavailable from error
-
-
-def ask_again() -> None:
-    """Forget that the cache didn't answer."""
-    global _asked_again_at
-    _asked_again_at = 0.0
 
 
 def _known(account: str, address: str) -> str:

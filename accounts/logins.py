@@ -25,11 +25,14 @@ def login_with_code(*, phone: str, code: str, address: str) -> User:
 
     Raises WrongCode, AccountDisabled, RateLimited (failures per network address).
     """
-    spend("phone", phone)
+    account = f"phone:{phone}"
+    if not limits.is_known(account, address):
+        spend("phone", account)
     budget = (limits.FAILURES_BY_ADDRESS, address)
     limits.take(*budget)
     spend_code(phone=phone, code=code)
     limits.give_back(*budget)
+    limits.remember(account, address)
     defaults = {"nickname": f"食客{phone[-4:]}", "password": make_password(None)}
     user, _registered = User.objects.get_or_create(phone=phone, defaults=defaults)
     return _if_active(user)
@@ -70,7 +73,6 @@ def _by_password(user: User | None, password: str) -> User:
 @contextmanager
 def _counted(account: str, address: str) -> Iterator[None]:
     """A try to prove who one is: it counts against the budgets of failures unless it succeeds."""
-    spend("phone", account)
     budgets = limits.login_budgets(account, address)
     for limit, value in budgets:
         limits.take(limit, value)

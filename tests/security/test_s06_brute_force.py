@@ -12,6 +12,7 @@ from pytest_django import Settings
 from accounts import services
 from accounts.models import SmsCode, User
 from tests.accounts.factories import MEI, PASSWORD, TAO, Api, customer, problem, staff
+from waimai.infra.ratelimit import Rate
 
 pytestmark = pytest.mark.data
 HOME, GUESSER = "203.0.113.7", "198.51.100."
@@ -73,6 +74,15 @@ def test_s06_many_guessers_together_have_fifty_tries_and_the_owner_comes_in_from
     assert log_in(f"{GUESSER}99", PASSWORD) == (429, "rate_limited")
     assert log_in(HOME, PASSWORD) == (200, "")
     assert log_in(f"{GUESSER}99", PASSWORD, TAO) == (401, "wrong_credentials")
+
+
+def test_s06_a_crowd_at_ones_door_does_not_keep_one_out(settings: Settings) -> None:
+    settings.WAIMAI_RATES = settings.WAIMAI_RATES | {"phone": Rate(0.001, 3)}
+    customer()
+    assert log_in(HOME, PASSWORD) == (200, "")
+    answers = [log_in(f"{GUESSER}{number}") for number in range(4)]
+    assert answers == [(401, "wrong_credentials")] * 2 + [(429, "rate_limited")] * 2
+    assert log_in(HOME, PASSWORD) == (200, "")
 
 
 def test_s06_staff_and_the_admin_share_one_budget() -> None:

@@ -17,6 +17,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Content-Disposition": "inline",
+    # A customer's app may live on another site.
+    "Cross-Origin-Resource-Policy": "cross-origin",
     # A name is never used again.
     "Cache-Control": "public, max-age=31536000, immutable",
 }
