@@ -16,6 +16,7 @@ from accounts.models import SmsCode, User
 from accounts.sms import ConsoleSender, MemorySender
 from tests.accounts.factories import MEI, SERVER, TAO
 from tests.accounts.threads import at_once
+from waimai.infra.breaker import breakers
 from waimai.infra.errors import RateLimited, ServiceUnavailable, ValidationFailed
 
 pytestmark = pytest.mark.data
@@ -125,6 +126,20 @@ def test_a_failing_carrier_is_told_and_costs_no_minute(phones: Phones) -> None:
     with pytest.raises(SmsNotSent):
         services.send_code(phone=MEI, address=SERVER)
     phones.failing = False
+    services.send_code(phone=MEI, address=SERVER)
+    assert len(phones.sent) == 1
+
+
+def test_a_carrier_that_keeps_failing_is_left_alone(phones: Phones) -> None:
+    phones.failing = True
+    for number in range(5):
+        with pytest.raises(SmsNotSent):
+            services.send_code(phone=f"1391111000{number}", address=SERVER)
+    phones.failing = False
+    with pytest.raises(SmsNotSent) as refusal:
+        services.send_code(phone=MEI, address=SERVER)
+    assert (phones.sent, 50 < (refusal.value.retry_after or 0) <= 60) == ([], True)
+    breakers["sms"].close()
     services.send_code(phone=MEI, address=SERVER)
     assert len(phones.sent) == 1
 
