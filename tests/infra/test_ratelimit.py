@@ -140,17 +140,25 @@ def test_a_process_takes_over_when_redis_is_away(rates: dict[str, Rate], away: N
     ratelimit.spend("order", 2)
 
 
-def test_a_server_that_hangs_is_waited_for_once_and_then_left_alone(rates: dict[str, Rate], settings: Settings) -> None:
+def test_a_server_that_hangs_is_waited_for_once_and_then_left_alone(
+    rates: dict[str, Rate], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(short_redis, "LEFT_ALONE_SECONDS", 3600)
     rates["order"] = Rate(0.01, 3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.WAIMAI_REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         settings.WAIMAI_CACHE_SECONDS = 0.1
         short_redis.ask_again()
-        took = [seconds_of(lambda: ratelimit.spend("order", 1)) for _ in range(3)]
+        waited = seconds_of(lambda: ratelimit.spend("order", 1))
+        ratelimit.spend("order", 1, tokens=2)
         with pytest.raises(RateLimited):
             ratelimit.spend("order", 1)
-    # Nobody listens there any more, and nobody asks.
-    assert took[0] >= 0.1 > max(took[1:])
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    # A hung server was asked once, by a client that has a tenth of a second; a library that tries again takes longer.
+    assert waited < 2
 
 
 def test_a_process_remembers_so_many_and_forgets_the_fullest() -> None:

@@ -73,6 +73,7 @@ def test_in_production_there_is_only_https(settings: Settings) -> None:
     assert secure["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.services("chromium")
 def test_a_real_browser_finds_nothing_that_the_policies_forbid(
     server: Server, mei: Person, lan: Person, stall: Stall
