@@ -41,7 +41,7 @@ from menu.errors import (
     SoldOut,
 )
 from menu.hours import business_date, is_open_at, next_opening
-from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption
+from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
 from menu.snapshot import Menu, ShopInfo
 from menu.stock import (
     HoldInfo,
@@ -54,6 +54,7 @@ from menu.stock import (
     stock_of,
     stock_problems,
 )
+from menu.stock_batches import hold_many
 from menu.uploads import redraw as redraw_picture
 from menu.uploads import store as keep_picture
 from menu.uploads import store_picture
@@ -89,6 +90,7 @@ __all__ = [
     "delete_item",
     "get_menu",
     "get_shop",
+    "hold_many",
     "hold_stock",
     "holds_of",
     "image_url",
@@ -99,6 +101,7 @@ __all__ = [
     "menu_document",
     "next_opening",
     "on_sale",
+    "price",
     "put_on_sale",
     "quote",
     "redraw_picture",

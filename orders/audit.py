@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import menu.services
 import payments.services
 from orders import documents
+from orders.checkout import ROUTE
 from orders.compensation import COMPLETE, EXPIRE
 from orders.models import Order, OrderChange, OrderLine, Saga
-from orders.placing import ROUTE
 from orders.saga import LIVE
 from orders.states import PaymentStatus, Status, is_legal
 from payments.services import OrderBooks

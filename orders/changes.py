@@ -29,6 +29,7 @@ from orders.events import (
 from orders.models import Order, OrderChange
 from orders.states import Actor, Move, Status, move_of
 from waimai.infra import outbox
+from waimai.infra.db import insert_rows
 from waimai.infra.errors import NotFound
 from waimai.infra.sharding import shard_of_id
 
@@ -44,7 +45,7 @@ EVENT_OF: dict[str, type[OrderEvent]] = {
 
 @dataclass(frozen=True)
 class By:
-    """Who makes a change, and why."""
+    """Who makes a change, and why. A customer without a number is the order's own."""
 
     actor: Actor
     actor_id: int | None = None
@@ -112,25 +113,32 @@ def _locked(order_ids: Sequence[int], move: Move, using: str) -> list[Order]:
     return list(rows.order_by("pk"))
 
 
-def record(orders: Sequence[Order], sources: Sequence[str], move: Move, *, using: str, by: By, at: datetime) -> None:
-    """Write the history rows of a change and tell its news."""
-    OrderChange.objects.on(using).bulk_create(
-        OrderChange(
-            order_id=order.pk,
-            n=order.version,
-            bucket=order.bucket,
-            transition=move.name,
-            source=source,
-            target=move.target,
-            actor=by.actor,
-            actor_id=by.actor_id,
-            reason=by.reason[:200],
-            at=at,
-        )
-        for order, source in zip(orders, sources, strict=True)
-    )
+def record(
+    orders: Sequence[Order], sources: Sequence[str], move: Move, *, using: str, by: By, at: datetime
+) -> list[OrderChange]:
+    """Write the history rows of a change and tell its news; returns the rows."""
+    rows = [history_row(order, source, move, by=by, at=at) for order, source in zip(orders, sources, strict=True)]
+    insert_rows(OrderChange, rows, using=using)
     if (event := EVENT_OF.get(move.target)) is not None:
         tell(event, orders, using=using)
+    return rows
+
+
+def history_row(order: Order, source: str, move: Move, *, by: By, at: datetime) -> OrderChange:
+    """The history row of a change that was made: `order` as it stands after it."""
+    actor_id = order.user_id if by.actor == Actor.CUSTOMER and by.actor_id is None else by.actor_id
+    return OrderChange(
+        order_id=order.pk,
+        n=order.version,
+        bucket=order.bucket,
+        transition=move.name,
+        source=source,
+        target=move.target,
+        actor=by.actor,
+        actor_id=actor_id,
+        reason=by.reason[:200],
+        at=at,
+    )
 
 
 def tell(event: type[OrderEvent], orders: Sequence[Order], *, using: str) -> None:

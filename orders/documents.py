@@ -128,11 +128,8 @@ def order_document(order: Order, lines: Sequence[OrderLine], history: Sequence[O
     }
 
 
-def placed_document(order: Order) -> Document:
+def placed_document(order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange]) -> Document:
     """The order as it stood when it was acknowledged: the first answer, and every replay of it, to the letter."""
-    using = shard_of_id(order.pk)
-    lines = lines_of([order.pk], using=using)[order.pk]
-    history = history_of([order.pk], using=using)[order.pk]
     order.status, order.payment_status, order.promised_at = Status.PENDING_PAYMENT, PaymentStatus.UNPAID, None
     until = next((n for n, row in enumerate(history) if row.target == Status.PENDING_PAYMENT), 0)
     return order_document(order, lines, history[: until + 1])
@@ -140,10 +137,13 @@ def placed_document(order: Order) -> Document:
 
 def full_document(order: Order) -> Document:
     """The order with its lines and history, read from its shard."""
+    return order_document(order, *parts_of(order))
+
+
+def parts_of(order: Order) -> tuple[list[OrderLine], list[OrderChange]]:
+    """The lines and the history of an order, read from its shard."""
     using = shard_of_id(order.pk)
-    return order_document(
-        order, lines_of([order.pk], using=using)[order.pk], history_of([order.pk], using=using)[order.pk]
-    )
+    return lines_of([order.pk], using=using)[order.pk], history_of([order.pk], using=using)[order.pk]
 
 
 def money_document(order: Order) -> Document:

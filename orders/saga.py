@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -52,7 +52,7 @@ T2, GIVEN_UP = crashpoints.around("place.t2"), crashpoints.around("place.give-up
 CLAIMED, PUT_OFF = crashpoints.around("saga.claim"), crashpoints.around("saga.retry")
 TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
 
-__all__ = ["EXPIRE", "FIRST_VERSION", "RECOVER_AFTER_SECONDS", "recover", "reserve"]
+__all__ = ["EXPIRE", "FIRST_VERSION", "RECOVER_AFTER_SECONDS", "recover", "reserve", "reserve_many"]
 
 
 def reserve(order_id: int, demands: Mapping[int, int], *, version: int = FIRST_VERSION) -> None:
@@ -67,26 +67,40 @@ def reserve(order_id: int, demands: Mapping[int, int], *, version: int = FIRST_V
     except SoldOut as refusal:
         _give_up(order_id, version, Reason.SOLD_OUT, sold_out=refusal.extra["items"])
     else:
-        _open_for_payment(order_id)
+        _open_for_payment([order_id], using=shard_of_id(order_id))
 
 
-def _open_for_payment(order_id: int) -> None:
-    """T2: `placing → pending_payment`, the expiry timer, the cart emptied. Does nothing when it was done before."""
-    using = shard_of_id(order_id)
+def reserve_many(demands: Mapping[int, Mapping[int, int]], *, using: str) -> None:
+    """`reserve` for new orders of one shard: T1 and T2 are each one transaction for all of them.
 
-    def body() -> None:
-        by = By(Actor.CUSTOMER, Order.objects.by_id(order_id).values_list("user_id", flat=True).get())
-        order = changes.change(order_id, Order.confirm, by=by, at=db_now(using))
-        timers.schedule(EXPIRE, order_id, due_at=order.expires_at, using=using)
-        cart.empty_after_order(order, using=using)
-        _set(order_id, using, step=Saga.Step.CHARGE, next_at=None, attempts=0)
+    Raises also when only some were reserved: `reserve` may then be called for each.
+    """
+    short = menu.services.hold_many(demands)
+    if held := [order_id for order_id in demands if order_id not in short]:
+        _open_for_payment(held, using=using)
+    for order_id, items in short.items():
+        _give_up(order_id, FIRST_VERSION, Reason.SOLD_OUT, sold_out=items)
 
-    try:
-        run_atomic(using, body, commit=T2)
-    except InvalidTransition as refusal:
-        if refusal.extra.get("order_status") == Status.CANCELLED:
-            # Cancelled between our hold and now: what we just held has to go back.
-            menu.services.release_stock(order_ids=[order_id])
+
+def _open_for_payment(order_ids: Sequence[int], *, using: str) -> None:
+    """T2: `placing → pending_payment`, the expiry timers, the carts emptied. Passes over those where it was done."""
+
+    def body() -> set[int]:
+        by, at = By(Actor.CUSTOMER), db_now(using)
+        orders = changes.change_many(order_ids, Order.confirm, using=using, by=by, at=at)
+        moved = [order.pk for order in orders]
+        timers.schedule_many(EXPIRE, [(order.pk, order.expires_at) for order in orders], using=using)
+        for order in orders:
+            cart.empty_after_order(order, using=using)
+        rows = Saga.objects.on(using).filter(order_id__in=moved)
+        rows.update(step=Saga.Step.CHARGE, next_at=None, attempts=0, version=F("version") + 1)
+        return set(moved)
+
+    passed_over = set(order_ids) - run_atomic(using, body, commit=T2)
+    if passed_over:
+        # Those that were cancelled between our hold and now: what we just held has to go back.
+        cancelled = Order.objects.on(using).filter(pk__in=passed_over, status=Status.CANCELLED)
+        menu.services.release_stock(order_ids=list(cancelled.values_list("pk", flat=True)))
 
 
 def _give_up(order_id: int, version: int, reason: Reason, *, sold_out: list[Any]) -> None:
@@ -190,7 +204,3 @@ def _note_failure(row: Saga, error: Exception, using: str) -> None:
     )
     if noted and too_often:
         logger.error("saga of order %s is stuck at %s after %s tries: %r", row.order_id, row.step, row.attempts, error)
-
-
-def _set(order_id: int, using: str, **columns: Any) -> None:
-    Saga.objects.on(using).filter(order_id=order_id).update(version=F("version") + 1, **columns)

@@ -9,10 +9,11 @@ from orders.cart import merge as merge_into_cart
 from orders.cart import remove as remove_from_cart
 from orders.cart import set_quantity as set_cart_quantity
 from orders.cart import view as view_cart
+from orders.checkout import Checkout
 from orders.documents import Document, snapshot_of
 from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
 from orders.paying import pay
-from orders.placing import Checkout, Placed, place
+from orders.placing import Placed, place
 from orders.reading import changes_since, documents_of, get_order, newest_orders, orders_of, own_order, paid_snapshots
 from orders.reordering import Gone, Reordered, Repriced, reorder
 from orders.rescue import retry_saga, undo_stuck_order

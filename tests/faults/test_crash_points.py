@@ -17,8 +17,8 @@ from django.db import connections
 
 import menu.services
 from orders import saga
+from orders.checkout import ROUTE
 from orders.models import Saga
-from orders.placing import ROUTE
 from payments.models import SandboxFault
 from tests import factories
 from tests.factories import Person, Stall

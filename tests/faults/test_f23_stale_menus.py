@@ -14,7 +14,7 @@ from pytest_django import Settings
 import menu.services
 from menu import catalogue
 from menu.models import Item, Shop
-from orders import placing
+from orders import intake
 from tests.accounts.factories import problem, read
 from tests.factories import Person, Stall, audit, just_before, order, orders_of, place, placed, wish
 
@@ -68,7 +68,7 @@ def test_f23_a_total_that_is_no_longer_right_is_refused_and_told(mei: Person, st
 def test_f23_a_price_that_changes_while_the_order_is_written_is_the_one_that_was_shown(
     mei: Person, stall: Stall
 ) -> None:
-    with just_before(placing, "_store", lambda: reprice(stall)):
+    with just_before(intake, "_store", lambda: reprice(stall)):
         order_id = placed(mei, stall, shown_total=Decimal(OLD))
     assert order(order_id).total == Decimal(OLD)
     assert place(mei, stall, shown_total=Decimal(OLD)).replayed  # The same key is the same order at the same price.

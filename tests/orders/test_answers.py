@@ -11,7 +11,7 @@ import pytest
 import menu.services
 from menu.models import Option, OptionGroup, Shop
 from menu.services import BelowMinimum, SoldOut
-from orders import cart, lifecycle, placing, saga, services
+from orders import cart, intake, lifecycle, saga, services
 from orders.errors import InvalidTransition
 from orders.models import Cart
 from orders.services import CartChanged, Checkout
@@ -44,7 +44,7 @@ def test_a_checkout_that_recovery_overtook_hears_what_its_replay_hears(mei: Pers
         factories.saga_due(factories.orders_of(mei)[0])
         saga.recover(mei.shard)
 
-    with just_before(placing.saga, "reserve", meanwhile), pytest.raises(SoldOut) as first:  # type: ignore[attr-defined]
+    with just_before(intake.saga, "reserve", meanwhile), pytest.raises(SoldOut) as first:  # type: ignore[attr-defined]
         factories.place(mei, stall)
     with pytest.raises(SoldOut) as again:
         factories.place(mei, stall)

@@ -20,7 +20,7 @@ from menu.services import (
     ShopClosed,
     SoldOut,
 )
-from orders import placing, saga, services
+from orders import intake, saga, services
 from orders.errors import CartEmpty, DeliveryTimeInvalid, TotalChanged
 from orders.models import OrderLine
 from tests.accounts.factories import home_of
@@ -193,7 +193,7 @@ def test_without_lines_the_cart_is_ordered_and_emptied(mei: Person, stall: Stall
 
 def test_a_cart_that_changed_meanwhile_keeps_what_is_new(mei: Person, stall: Stall) -> None:
     fill_cart(mei, stall, (stall.fish, 1))
-    with just_before(placing, "_store", lambda: fill_cart(mei, stall, (stall.tofu, 1))):
+    with just_before(intake, "_store", lambda: fill_cart(mei, stall, (stall.tofu, 1))):
         order_id = placed(mei, stall, lines=None)
     assert [line.item_id for line in OrderLine.objects.of_order(order_id)] == [stall.fish]
     assert cart_of(mei, stall) == [(stall.fish, 1), (stall.tofu, 1)]

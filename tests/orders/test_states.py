@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orders import placing
+from orders import intake
 from orders.models import Order
 from orders.states import Move, OrderStates, Status, is_legal, moves
 
@@ -45,7 +45,7 @@ def test_the_drawing_shows_every_arrow_and_no_other() -> None:
     drawn = {
         (name, "" if source == "[*]" else source, target) for source, target, name in ARROW.findall(DRAWING.read_text())
     }
-    assert drawn == declared() | arrows_of(placing.BEGUN) | arrows_of(placing.PLACED)
+    assert drawn == declared() | arrows_of(intake.BEGUN) | arrows_of(intake.PLACED)
 
 
 def test_there_is_a_way_to_every_state() -> None:

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 import menu.services
-from orders import placing, services
+from orders import intake, services
 from orders.models import Order
 from tests.accounts.factories import Api, customer, home_of
 from tests.factories import (
@@ -55,7 +55,7 @@ def post(device: Api, body: dict[str, Any], key: str) -> Any:
 def test_a_cart_that_a_twin_has_ordered_meanwhile_is_that_order(mei: Person, stall: Stall) -> None:
     seen = services.merge_into_cart(user_id=mei.id, shop_id=stall.shop_id, lines=lines((stall.fish, 1))).version
     twin = partial(place, mei, stall, lines=None, cart_version=seen, key=None)
-    with just_before(placing, "_draft", twin):
+    with just_before(intake, "_draft", twin):
         answer = place(mei, stall, lines=None, cart_version=seen, key=None)
     assert (answer.replayed, orders_of(mei)) == (True, [answer.order_id])
 

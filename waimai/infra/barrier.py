@@ -29,6 +29,16 @@ def with_barrier(*, using: str, saga_id: int, step: str, op: Literal["do", "undo
     return True
 
 
+def enter_many(*, using: str, saga_ids: Sequence[int], step: str) -> bool:
+    """Enter the do of one step for many sagas, in one statement; False when some was done or undone before.
+
+    Belongs inside the transaction of the effect, which must then be rolled back.
+    """
+    now = db_now(using)
+    rows = [_row(saga_id, step, "do", reason="do", now=now) for saga_id in sorted(saga_ids)]
+    return insert_ignore(Barrier, rows, using=using) == len(rows)
+
+
 def undo_many(*, using: str, saga_ids: Sequence[int], step: str) -> None:
     """Enter the undo of one step for many sagas, in two statements: a do that still comes finds its row taken.
 

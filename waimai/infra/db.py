@@ -16,6 +16,8 @@ T = TypeVar("T")
 # Deadlock, lock wait timeout, record changed since last read: MySQL's and MariaDB's ways to say "once more".
 RETRIED_MYSQL_CODES = frozenset({1213, 1205, 1020})
 LONGEST_PAUSE_SECONDS = 0.1
+# SQLite takes 32,766 in one statement; MySQL as much as fits in a packet.
+MOST_PARAMETERS = 30_000
 
 
 def run_atomic(using: str, body: Callable[[], T], *, tries: int = 3, commit: Around | None = None) -> T:
@@ -54,6 +56,30 @@ def _between(commit: Around, body: Callable[[], T], using: str) -> T:
 def _is_worth_another_try(error: OperationalError) -> bool:
     code = error.args[0] if error.args else None
     return code in RETRIED_MYSQL_CODES or "database is locked" in str(error)
+
+
+def insert_rows(model: type[models.Model], rows: Sequence[models.Model], *, using: str) -> None:
+    """Insert new rows whose keys are known, in statements of several: `bulk_create` at a fraction of its cost.
+
+    It skips what such rows don't need: returned ids, relations, defaults of the database, a savepoint. What counts is
+    that the values are prepared by the fields as everywhere else.
+    """
+    if not rows:
+        return
+    connection = connections[using]
+    fields = model._meta.local_concrete_fields
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    places = "(" + ", ".join(["%s"] * len(fields)) + ")"
+    at_once = max(1, MOST_PARAMETERS // len(fields))
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), at_once):
+            part = rows[start : start + at_once]
+            values = [
+                field.get_db_prep_save(getattr(row, str(field.attname)), connection) for row in part for field in fields
+            ]
+            sql = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES {', '.join([places] * len(part))}"  # noqa: S608 - names of our own columns
+            cursor.execute(sql, values)
 
 
 def insert_ignore(model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, using: str) -> int:

@@ -22,7 +22,7 @@ from django.db.models import Count, F, Min, QuerySet
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
-from waimai.infra.db import run_atomic
+from waimai.infra.db import insert_rows, run_atomic
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.models import OutboxMessage
 
@@ -95,7 +95,7 @@ def publish_many(events: Sequence[Event], *, using: str) -> None:
     heard = [event for event in events if _hearers[event.topic]]
     if heard:
         now = db_now(using)
-        OutboxMessage.objects.on(using).bulk_create([_row(event, now) for event in heard])
+        insert_rows(OutboxMessage, [_row(event, now) for event in heard], using=using)
 
 
 def _row(event: Event, now: Any) -> OutboxMessage:

@@ -12,6 +12,7 @@ import hashlib
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -23,8 +24,9 @@ from waimai.infra.short_redis import Away, Script
 MOST_REMEMBERED = 10_000
 _decisions = Counter("waimai_limiter_decisions", "What the token buckets decided", ("bucket", "outcome", "by"))
 
-# KEYS: the bucket. ARGV: microseconds per token, burst, tokens wanted, the time in microseconds (tests; empty: now).
-# Returns whether they are given, how long to wait for them, and until the bucket is full; in microseconds.
+# KEYS: buckets of one kind. ARGV: microseconds per token, burst, tokens wanted of each, the time in microseconds (for
+# tests; empty: now). Returns for each, one after the other: whether they are given, how long to wait for them, and
+# until the bucket is full; in microseconds.
 _GCRA = Script("""
 local now = tonumber(ARGV[4])
 if not now then
@@ -32,15 +34,21 @@ if not now then
     now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 end
 local interval, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
-local then_full_at = full_at + interval * wanted
-local wait = then_full_at - now - interval * burst
-if wait > 0 then
-    return {0, math.ceil(wait), math.ceil(full_at - now)}
+local answers = {}
+for _, key in ipairs(KEYS) do
+    local full_at = math.max(tonumber(redis.call('GET', key) or 0), now)
+    local then_full_at = full_at + interval * wanted
+    local wait = then_full_at - now - interval * burst
+    local given, left = 0, full_at - now
+    if wait <= 0 then
+        given, wait, left = 1, 0, then_full_at - now
+        redis.call('SET', key, string.format('%.0f', then_full_at), 'PX', math.ceil(left / 1000) + 1)
+    end
+    answers[#answers + 1] = given
+    answers[#answers + 1] = math.ceil(wait)
+    answers[#answers + 1] = math.ceil(left)
 end
-local left = then_full_at - now
-redis.call('SET', KEYS[1], string.format('%.0f', then_full_at), 'PX', math.ceil(left / 1000) + 1)
-return {1, 0, math.ceil(left)}
+return answers
 """)
 
 
@@ -125,25 +133,48 @@ def take(bucket: str, who: str | int = "", *, tokens: int = 1) -> Decision | Non
 
     `bucket` is a name in `settings.WAIMAI_RATES`. Tokens that aren't there are not owed: nothing is taken then.
     """
-    rate = rate_of(bucket)
-    if rate is None:
-        return None
-    # Nobody's telephone number lies about in Redis.
-    key = f"waimai:limit:{bucket}:{hashlib.blake2b(str(who).encode(), digest_size=12).hexdigest()}"
-    try:
-        given, wait, until_full = _GCRA([key], [repr(rate.interval_us), rate.burst, tokens, ""])
-        by = "redis"
-    except Away:
-        given, wait, until_full = own_buckets.take(key, rate, tokens, time.monotonic_ns() / 1000)
-        by = "process"
-    _decisions.labels(bucket, "given" if given else "refused", by).inc()
-    remaining = max(0, math.floor(rate.burst - until_full / rate.interval_us))
-    return Decision(bool(given), wait / 1_000_000, remaining)
+    decisions = _take(bucket, [who], tokens)
+    return decisions[0] if decisions else None
 
 
 def spend(bucket: str, who: str | int = "", *, tokens: int = 1) -> None:
     """`take`, or raise RateLimited with the whole seconds to wait."""
-    decision = take(bucket, who, tokens=tokens)
-    if decision is not None and not decision.given:
-        burst = settings.WAIMAI_RATES[bucket].burst
-        raise RateLimited(retry_after=max(1, math.ceil(decision.wait_seconds)), limit=burst)
+    if refusal := _refusals(bucket, _take(bucket, [who], tokens)):
+        (error,) = refusal
+        if error is not None:
+            raise error
+
+
+def spend_many(bucket: str, callers: Sequence[str | int]) -> list[RateLimited | None]:
+    """One token of each caller, in one question; for each, the refusal or None. Who comes twice spends twice."""
+    return _refusals(bucket, _take(bucket, callers, 1)) or [None] * len(callers)
+
+
+def _take(bucket: str, callers: Sequence[str | int], tokens: int) -> list[Decision]:
+    """What was decided for each; nothing when the bucket isn't limited."""
+    rate = rate_of(bucket)
+    if rate is None or not callers:
+        return []
+    # Nobody's telephone number lies about in Redis.
+    digests = [hashlib.blake2b(str(who).encode(), digest_size=12).hexdigest() for who in callers]
+    keys = [f"waimai:limit:{bucket}:{digest}" for digest in digests]
+    try:
+        flat, by = _GCRA(keys, [repr(rate.interval_us), rate.burst, tokens, ""]), "redis"
+        answers = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+    except Away:
+        now, by = time.monotonic_ns() / 1000, "process"
+        answers = [own_buckets.take(key, rate, tokens, now) for key in keys]
+    for given, _, _ in answers:
+        _decisions.labels(bucket, "given" if given else "refused", by).inc()
+    return [
+        Decision(bool(given), wait / 1_000_000, max(0, math.floor(rate.burst - until_full / rate.interval_us)))
+        for given, wait, until_full in answers
+    ]
+
+
+def _refusals(bucket: str, decisions: Sequence[Decision]) -> list[RateLimited | None]:
+    burst = settings.WAIMAI_RATES[bucket].burst
+    return [
+        None if each.given else RateLimited(retry_after=max(1, math.ceil(each.wait_seconds)), limit=burst)
+        for each in decisions
+    ]

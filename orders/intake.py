@@ -1,0 +1,282 @@
+"""The intake: checkouts that come at the same moment are checked, written and committed together, shard by shard.
+
+A batch is what `waimai.infra.group_commit` has gathered while the last one was written. Each step asks each database
+once for all of it; whoever is refused leaves the batch at that step, and nobody else notices. T0, T1 and T2 are those
+of `orders.placing`, each one transaction for the whole batch. When one fails as a whole, T0 is tried by halves, and
+what comes after it one order at a time: the saga of each says how far it came.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache, partial
+
+from django.db import DatabaseError
+from django.utils.translation import override
+
+import accounts.services
+import menu.services
+from accounts.services import AddressInfo
+from menu.services import Menu
+from orders import cart, changes, documents, saga
+from orders.changes import By
+from orders.checkout import ROUTE, Checkout, Draft
+from orders.checkout import draft as draft_of
+from orders.models import Order, OrderChange, OrderLine, Saga
+from orders.states import Actor, Move, Status
+from waimai.infra import crashpoints, idempotency, ratelimit, timers
+from waimai.infra.clock import db_now
+from waimai.infra.db import insert_rows, run_atomic
+from waimai.infra.errors import DomainError, IdempotencyKeyReused, ServiceUnavailable
+from waimai.infra.group_commit import GroupCommit
+from waimai.infra.outages import is_outage
+
+logger = logging.getLogger(__name__)
+T0 = crashpoints.around("place.t0")
+PLACED = Move("place", ("",), Status.PENDING_PAYMENT)
+BEGUN = Move("place", ("",), Status.PLACING)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checkout, the language in which it is refused if need be, and what its key stands for."""
+
+    checkout: Checkout
+    language: str
+    key: str
+    fingerprint: str
+
+    @property
+    def claim(self) -> tuple[int, str]:
+        """Whose key it is, and the key."""
+        return self.checkout.user_id, self.key
+
+
+@dataclass(frozen=True)
+class Known:
+    """The key stands for this order already."""
+
+    order_id: int
+    replayed: bool = True
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A new order, as its databases have it."""
+
+    order: Order
+    lines: list[OrderLine]
+    history: list[OrderChange]
+
+
+Outcome = Known | Stored
+
+
+@cache
+def group(using: str) -> GroupCommit[Request, Outcome]:
+    """The writer of a shard in this process."""
+    return GroupCommit(using, partial(write, using))
+
+
+def write(using: str, requests: Sequence[Request]) -> list[Outcome | Exception]:
+    """Place a batch on a shard; what became of each, in its order. Raises only when nothing was stored."""
+    batch = _Batch(using, requests)
+    batch.answer_known()
+    batch.spend_tokens()
+    drafts = _draft(batch)
+    if drafts:
+        _keep(batch, drafts)
+    return batch.settled()
+
+
+class _Batch:
+    """The requests, and what has become of some of them by now."""
+
+    def __init__(self, using: str, requests: Sequence[Request]) -> None:
+        self.using, self.requests = using, requests
+        self.outcomes: dict[int, Outcome | Exception] = {}
+        # Twins, with one key, wait for the first of them.
+        firsts: dict[tuple[int, str], int] = {}
+        for n, request in enumerate(requests):
+            firsts.setdefault(request.claim, n)
+        self.firsts = list(firsts.values())
+
+    def open(self) -> list[int]:
+        """The places of those that have no outcome yet."""
+        return [n for n in self.firsts if n not in self.outcomes]
+
+    def answer_known(self, places: Iterable[int] | None = None) -> None:
+        """Whose key stands for something gets that."""
+        looked_up = list(self.open() if places is None else places)
+        rows = idempotency.find_many([self.requests[n].claim for n in looked_up], using=self.using)
+        for n in looked_up:
+            request = self.requests[n]
+            if (row := rows.get(request.claim)) is None:
+                continue
+            same = (row.route, row.fingerprint) == (ROUTE, request.fingerprint)
+            self.outcomes[n] = Known(row.ref_id) if same else IdempotencyKeyReused()
+
+    def spend_tokens(self) -> None:
+        """One of each customer's tokens per new order."""
+        places = self.open()
+        customers = [self.requests[n].checkout.user_id for n in places]
+        for n, refusal in zip(places, ratelimit.spend_many("order", customers), strict=True):
+            if refusal is not None:
+                self.outcomes[n] = refusal
+
+    def settled(self) -> list[Outcome | Exception]:
+        """The outcome of each, twins included: what the first of them bound, they hear; if nothing, they are next."""
+        others = [n for n in range(len(self.requests)) if n not in self.outcomes]
+        if others:
+            for n, outcome in zip(others, write(self.using, [self.requests[n] for n in others]), strict=True):
+                self.outcomes[n] = outcome
+        return [self.outcomes[n] for n in range(len(self.requests))]
+
+
+def _draft(batch: _Batch) -> dict[int, Draft]:
+    """The orders of those that pass every check, by their places."""
+    places = batch.open()
+    if not places:
+        return {}
+    now, drafts = db_now(batch.using), {}
+    address_of, menu_of = _addresses([batch.requests[n].checkout for n in places]), cache(menu.services.get_menu)
+    for n in places:
+        try:
+            drafts[n] = _draft_one(batch.requests[n], address_of, menu_of, now)
+        except DomainError as refusal:
+            batch.outcomes[n] = refusal
+    # A twin elsewhere may have ordered since we looked: then the cart is empty, or the dish gone.
+    if refused := [n for n in places if n not in drafts]:
+        batch.answer_known(refused)
+    return drafts
+
+
+def _draft_one(
+    request: Request, address_of: Callable[[Checkout], AddressInfo], menu_of: Callable[[int], Menu], now: datetime
+) -> Draft:
+    with override(request.language):
+        address = address_of(request.checkout)
+        return draft_of(request.checkout, address=address, menu_now=menu_of(request.checkout.shop_id), now=now)
+
+
+def _addresses(checkouts: Sequence[Checkout]) -> Callable[[Checkout], AddressInfo]:
+    """Where to find the address of a checkout: read in one query, but for those that two people claim."""
+    owners = {checkout.address_id: checkout.user_id for checkout in checkouts}
+    found = accounts.services.get_addresses(owners=owners)
+
+    def address_of(checkout: Checkout) -> AddressInfo:
+        known = found.get(checkout.address_id)
+        if known is not None and owners[checkout.address_id] == checkout.user_id:
+            return known
+        return accounts.services.get_address(user_id=checkout.user_id, address_id=checkout.address_id)
+
+    return address_of
+
+
+def _keep(batch: _Batch, drafts: dict[int, Draft]) -> None:
+    """T0, then T1 and T2 for those that need them; the outcome of each."""
+    using = batch.using
+    claims = {n: batch.requests[n] for n in drafts}
+    rivals, rows = run_atomic(using, lambda: _store(drafts, claims, using), commit=T0)
+    for n, rival in rivals.items():
+        batch.outcomes[n] = rival
+    stored = {n: each for n, each in drafts.items() if n not in rivals}
+    limited = [each for each in stored.values() if each.order.limited]
+    reserved = _reserve(limited, using) if limited else {}
+    for n, each in stored.items():
+        number = each.order.pk
+        batch.outcomes[n] = reserved.get(number) or Stored(each.order, each.lines, [rows[number]])
+
+
+def _store(
+    drafts: dict[int, Draft], requests: dict[int, Request], using: str
+) -> tuple[dict[int, Known | IdempotencyKeyReused], dict[int, OrderChange]]:
+    """T0: keys, orders, lines, first history rows, sagas. Returns whose keys were taken, and the history rows."""
+    rivals = _claim(drafts, requests, using)
+    kept = [each for n, each in drafts.items() if n not in rivals]
+    orders = [each.order for each in kept]
+    if not orders:
+        return rivals, {}
+    insert_rows(Order, orders, using=using)
+    insert_rows(OrderLine, [line for each in kept for line in each.lines], using=using)
+    insert_rows(Saga, [_saga(order) for order in orders], using=using)
+    rows: dict[int, OrderChange] = {}
+    for limited, move in ((False, PLACED), (True, BEGUN)):
+        chosen = [order for order in orders if order.limited == limited]
+        if chosen:
+            by, at = By(Actor.CUSTOMER), chosen[0].placed_at
+            history = changes.record(chosen, [""] * len(chosen), move, using=using, by=by, at=at)
+            rows |= {row.order_id: row for row in history}
+    ready = [order for order in orders if not order.limited]
+    if ready:
+        timers.schedule_many(saga.EXPIRE, [(order.pk, order.expires_at) for order in ready], using=using)
+        for order in ready:
+            cart.empty_after_order(order, using=using)
+    return rivals, rows
+
+
+def _claim(
+    drafts: dict[int, Draft], requests: dict[int, Request], using: str
+) -> dict[int, Known | IdempotencyKeyReused]:
+    claims = [
+        idempotency.Claim(*requests[n].claim, ROUTE, requests[n].fingerprint, each.order.pk)
+        for n, each in drafts.items()
+    ]
+    taken = idempotency.claim_many(claims, using=using)
+    rivals: dict[int, Known | IdempotencyKeyReused] = {}
+    for n, request in requests.items():
+        if (row := taken.get(request.claim)) is not None:
+            same = (row.route, row.fingerprint) == (ROUTE, request.fingerprint)
+            rivals[n] = Known(row.ref_id) if same else IdempotencyKeyReused()
+    return rivals
+
+
+def _saga(order: Order) -> Saga:
+    soon = order.placed_at + timedelta(seconds=saga.RECOVER_AFTER_SECONDS)
+    return Saga(
+        order_id=order.pk,
+        bucket=order.bucket,
+        state=Saga.State.RUNNING,
+        step=Saga.Step.RESERVE if order.limited else Saga.Step.CHARGE,
+        next_at=soon if order.limited else None,
+    )
+
+
+def _reserve(drafts: Sequence[Draft], using: str) -> dict[int, Outcome | Exception]:
+    """T1 and T2 for orders that wait for portions; what became of each, by number.
+
+    T0 stands: whatever fails here is unknown, not undone. Recovery goes on with it, and its customer asks again.
+    """
+    demands = {each.order.pk: each.demands for each in drafts}
+    failed = _hold_and_open(demands, using)
+    try:
+        now = {row.pk: row for row in Order.objects.on(using).filter(pk__in=list(demands))}
+        history = documents.history_of(demands, using=using)
+    except DatabaseError as error:
+        logger.warning("%s: %s orders placed, but not read back: %r", using, len(demands), error)
+        return {number: failed.get(number) or ServiceUnavailable() for number in demands}
+    lines = {each.order.pk: each.lines for each in drafts}
+    return {number: failed.get(number) or Stored(now[number], lines[number], history[number]) for number in demands}
+
+
+def _hold_and_open(demands: dict[int, dict[int, int]], using: str) -> dict[int, Exception]:
+    """Together, or else one by one; returns what failed."""
+    if len(demands) > 1:
+        try:
+            saga.reserve_many(demands, using=using)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sagas go on
+            logger.warning("%s: %s reservations failed together: %r", using, len(demands), error)
+            if is_outage(error):
+                return {order_id: ServiceUnavailable() for order_id in demands}
+        else:
+            return {}
+    failed: dict[int, Exception] = {}
+    for order_id, wanted in demands.items():
+        try:
+            saga.reserve(order_id, wanted)
+        except Exception as error:  # noqa: BLE001 - as above
+            failed[order_id] = error
+    return failed
