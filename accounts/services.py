@@ -29,9 +29,20 @@ from accounts.staff import (
     roles_of,
     shops_of_staff,
 )
-from accounts.tokens import TokenPair, issue_tokens, revoke, rotate, user_of, user_of_header
+from accounts.tokens import (
+    AccessClaims,
+    TokenPair,
+    issue_tokens,
+    read_access,
+    revoke,
+    rotate,
+    user_of,
+    user_of_header,
+    valid_claims,
+)
 
 __all__ = [
+    "AccessClaims",
     "AddedAddress",
     "AddressDraft",
     "AddressInfo",
@@ -57,6 +68,7 @@ __all__ = [
     "permissions_of",
     "profile_of",
     "purge_expired",
+    "read_access",
     "require_staff",
     "revoke",
     "roles_of",
@@ -70,4 +82,5 @@ __all__ = [
     "user_brief",
     "user_of",
     "user_of_header",
+    "valid_claims",
 ]

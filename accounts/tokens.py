@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 SESSION = "sid"
 TWICE_AT_ONCE = timedelta(seconds=10)
 NUMBER = re.compile(r"[0-9]{1,18}")
+TOKENS_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,54 @@ def user_of_header(authorization: str) -> int:
     except TokenError as error:
         raise InvalidToken from error
     return int(user_of(claims).pk)
+
+
+@dataclass(frozen=True)
+class AccessClaims:
+    """What a genuine access token says: whose it is, of which session, made with which password (a digest)."""
+
+    user_id: int
+    session: str
+    made_with: str
+    expires_at: float
+
+
+def read_access(authorization: str) -> AccessClaims | None:
+    """The claims of an `Authorization: Bearer …` header by its signature and time alone; None when it isn't plain.
+
+    Whether user, password and session still are, `valid_claims` says: of many in one question.
+    """
+    scheme, _, raw = authorization.partition(" ")
+    claims = _read_access(raw) if scheme == "Bearer" and raw else None
+    return claims if claims is not None and claims.expires_at > time.time() else None
+
+
+@lru_cache(TOKENS_REMEMBERED)
+def _read_access(raw: str) -> AccessClaims | None:
+    """A signature that was good stays good: only time passes."""
+    try:
+        token = AccessToken(raw)  # type: ignore[arg-type]  # As above.
+    except TokenError:
+        return None
+    number, session = str(token.get(api_settings.USER_ID_CLAIM, "")), token.get(SESSION)
+    if not NUMBER.fullmatch(number) or not isinstance(session, str):
+        return None
+    return AccessClaims(int(number), session, str(token.get(api_settings.REVOKE_TOKEN_CLAIM, "")), float(token["exp"]))
+
+
+def valid_claims(claims: Iterable[AccessClaims]) -> set[AccessClaims]:
+    """Those whose user may still act, whose password is still the same and whose session goes on; in two queries."""
+    asked = set(claims)
+    users = User.objects.filter(pk__in={each.user_id for each in asked}, is_active=True)
+    made_with = {pk: get_md5_hash_password(password) for pk, password in users.values_list("pk", "password")}
+    sessions = LoginSession.objects.filter(pk__in={each.session for each in asked}, ended_at=None)
+    going_on = {(str(pk), user_id) for pk, user_id in sessions.values_list("pk", "user_id")}
+    return {
+        each
+        for each in asked
+        if (each.session, each.user_id) in going_on
+        and constant_time_compare(made_with.get(each.user_id, ""), each.made_with)
+    }
 
 
 def _new_pair(user: User, session: str) -> TokenPair:

@@ -19,7 +19,7 @@ from django.utils.translation import override
 
 import accounts.services
 import menu.services
-from accounts.services import AddressInfo
+from accounts.services import AccessClaims, AddressInfo
 from menu.services import Menu
 from orders import cart, changes, documents, saga
 from orders.changes import By
@@ -30,6 +30,7 @@ from orders.states import Actor, Move, Status
 from waimai.infra import crashpoints, idempotency, ratelimit, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_rows, run_atomic
+from waimai.infra.entry import admit_many
 from waimai.infra.errors import DomainError, IdempotencyKeyReused, ServiceUnavailable
 from waimai.infra.group_commit import GroupCommit
 from waimai.infra.outages import is_outage
@@ -40,6 +41,19 @@ PLACED = Move("place", ("",), Status.PENDING_PAYMENT)
 BEGUN = Move("place", ("",), Status.PLACING)
 
 
+class LongWay(Exception):
+    """What only Django's own door can answer: nothing was done."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Who asks at a door that lets nobody in by itself: where, from which whole address, with whose token."""
+
+    path: str
+    address: str
+    claims: AccessClaims
+
+
 @dataclass(frozen=True)
 class Request:
     """A checkout, the language in which it is refused if need be, and what its key stands for."""
@@ -48,6 +62,8 @@ class Request:
     language: str
     key: str
     fingerprint: str
+    # None for who was let in already.
+    pass_: Pass | None = None
 
     @property
     def claim(self) -> tuple[int, str]:
@@ -84,6 +100,7 @@ def group(using: str) -> GroupCommit[Request, Outcome]:
 def write(using: str, requests: Sequence[Request]) -> list[Outcome | Exception]:
     """Place a batch on a shard; what became of each, in its order. Raises only when nothing was stored."""
     batch = _Batch(using, requests)
+    batch.let_in()
     batch.answer_known()
     batch.spend_tokens()
     drafts = _draft(batch)
@@ -107,6 +124,17 @@ class _Batch:
     def open(self) -> list[int]:
         """The places of those that have no outcome yet."""
         return [n for n in self.firsts if n not in self.outcomes]
+
+    def let_in(self) -> None:
+        """Whoever isn't let in, by the entry's limits or as a user, goes the long way and hears why."""
+        asking = [(n, pass_) for n in self.open() if (pass_ := self.requests[n].pass_) is not None]
+        if not asking:
+            return
+        refusals = admit_many([(pass_.path, pass_.address) for _, pass_ in asking])
+        valid = accounts.services.valid_claims([pass_.claims for _, pass_ in asking])
+        for (n, pass_), refusal in zip(asking, refusals, strict=True):
+            if refusal is not None or pass_.claims not in valid:
+                self.outcomes[n] = LongWay()
 
     def answer_known(self, places: Iterable[int] | None = None) -> None:
         """Whose key stands for something gets that."""

@@ -17,6 +17,7 @@ from a2wsgi import WSGIMiddleware
 
 from waimai.wsgi import application as wsgi_application  # isort: skip - sets Django up for the imports below
 
+from orders import fast
 from orders.desk.live import board_events
 from orders.live import order_events
 from waimai.infra.gate import Gate, Threads
@@ -59,15 +60,22 @@ gate = Gate(django_pages, Threads(WEB_THREADS, WEB_WAITING, WEB_PATIENCE_SECONDS
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one connection."""
     if scope["type"] == "http":
+        if scope["path"] == fast.PATH and scope["method"] == "POST":
+            await fast.place_order(scope, receive, send, _to_django)
+            return
         for pattern, handler in LIVE_ROUTES:
             if found := pattern.fullmatch(scope["path"]):
                 await handler(scope, receive, send, **found.groupdict())
                 return
-        scope["headers"] = _without_underscores(scope["headers"])
-        scope["waimai.loop"] = asyncio.get_running_loop()
-        await gate(scope, receive, send)
+        await _to_django(scope, receive, send)
         return
     await django_pages(scope, receive, send)
+
+
+async def _to_django(scope: Scope, receive: Receive, send: Send) -> None:
+    scope["headers"] = _without_underscores(scope["headers"])
+    scope["waimai.loop"] = asyncio.get_running_loop()
+    await gate(scope, receive, send)
 
 
 def _without_underscores(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

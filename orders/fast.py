@@ -1,0 +1,149 @@
+"""The fast door for placing an order: `POST /api/v1/orders/` before Django's request stack (`waimai.infra.fast_door`).
+
+On the event loop only what is pure: the token's signature, the shape of the body. Whoever asks a database or Redis is
+asked once for the whole batch (`orders.intake`): the entry's limits, whether user, password and session still are, and
+all of placing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from django.utils.translation import override
+
+from accounts.services import read_access
+from menu.services import LineRequest
+from orders.intake import LongWay, Pass, Stored
+from orders.placing import answer, submit
+from orders.serializers import HIGHEST_ID, MOST_LINES
+from orders.services import Checkout
+from waimai.infra.api import VISIBLE_ASCII_KEY
+from waimai.infra.errors import DomainError, ServiceUnavailable
+from waimai.infra.fast_door import (
+    App,
+    Call,
+    Headers,
+    Heard,
+    Receive,
+    Scope,
+    Send,
+    answers,
+    encoded,
+    refuse,
+    replaying,
+    reply,
+)
+from waimai.infra.group_commit import PATIENCE_SECONDS
+from waimai.infra.http import caller
+
+PATH = "/api/v1/orders/"
+LARGEST_BODY_BYTES = 64 * 1024
+LONGEST_NOTE = 200
+JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
+# As everybody writes money here; other ways to write it go the long way.
+TOTAL = re.compile(r"[0-9]{1,8}\.[0-9]{2}", re.ASCII)
+Id = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_ID)]
+Portions = Annotated[int, msgspec.Meta(ge=1, le=99)]
+_heard = Heard()
+
+
+class Line(msgspec.Struct):
+    """What `LineInput` takes, in its plainest form."""
+
+    item: Id
+    quantity: Portions
+    options: Annotated[list[Id], msgspec.Meta(max_length=50)] = []
+
+
+class Order(msgspec.Struct):
+    """What `OrderInput` takes, in its plainest form. A time of delivery goes the long way."""
+
+    shop: Id
+    address: Id
+    lines: Annotated[list[Line], msgspec.Meta(max_length=MOST_LINES)] | None = None
+    note: str = ""
+    tableware: Annotated[int, msgspec.Meta(ge=0, le=99)] = 1
+    deliver_at: None = None
+    shown_total: str | None = None
+
+
+_decoder = msgspec.json.Decoder(Order)
+
+
+async def place_order(scope: Scope, receive: Receive, send: Send, long_way: App) -> None:
+    """Serve one request, or leave it to the long way."""
+    call = Call.of(scope)
+    if call is None:
+        await long_way(scope, receive, send)
+        return
+    first = await receive()
+    listening = _heard.listening(call, send, statuses=(201,), kind_of=lambda _status: call.kind)
+    heard = _heard.get(call.kind)
+    prepared = None if heard is None or first.get("more_body") else _prepare(call, first.get("body", b""))
+    if heard is None or prepared is None:
+        await long_way(scope, replaying(first, receive), listening)
+        return
+    try:
+        await _place(call, *prepared, heard, send)
+    except LongWay:
+        await long_way(scope, replaying(first, receive), listening)
+
+
+async def _place(call: Call, checkout: Checkout, pass_: Pass, heard: Headers, send: Send) -> None:
+    try:
+        with override(call.language):
+            future = submit(checkout, pass_)
+        outcome = await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_SECONDS)
+        if not isinstance(outcome, Stored):
+            raise LongWay
+        with override(call.language):
+            body = encoded(answer(outcome).document)
+    except (DomainError, TimeoutError) as error:
+        refusal = error if isinstance(error, DomainError) else ServiceUnavailable()
+        answers.labels("orders", str(refusal.status)).inc()
+        await refuse(send, call, heard, refusal)
+        return
+    answers.labels("orders", "201").inc()
+    await reply(send, call, heard, status=201, body=body)
+
+
+def _prepare(call: Call, body: bytes) -> tuple[Checkout, Pass] | None:
+    """The checkout and who asks for it; None when something about it isn't plain."""
+    key = call.text(b"idempotency-key")
+    if call.headers.get(b"content-type", b"").lower() not in JSON_TYPES or not VISIBLE_ASCII_KEY.fullmatch(key):
+        return None
+    claims = read_access(call.text(b"authorization"))
+    order = _read(body)
+    if claims is None or order is None:
+        return None
+    lines = None
+    if order.lines is not None:
+        lines = tuple(LineRequest(x.item, x.quantity, tuple(x.options)) for x in order.lines)
+    checkout = Checkout(
+        user_id=claims.user_id,
+        shop_id=order.shop,
+        address_id=order.address,
+        lines=lines,
+        note=order.note.strip(),
+        tableware=order.tableware,
+        shown_total=None if order.shown_total is None else Decimal(order.shown_total),
+        key=key,
+    )
+    return checkout, Pass(PATH, caller(call.connected, call.text(b"x-forwarded-for")), claims)
+
+
+def _read(body: bytes) -> Order | None:
+    if len(body) > LARGEST_BODY_BYTES:
+        return None
+    try:
+        order = _decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    if "\x00" in order.note or len(order.note.strip()) > LONGEST_NOTE:
+        return None
+    plain_total = order.shown_total is None or TOTAL.fullmatch(order.shown_total)
+    return order if plain_total else None

@@ -1,0 +1,157 @@
+"""Fast doors: what they are certain of they answer themselves; everything else goes on to Django, as if they weren't.
+
+A fast door is an ASGI callable before Django's request stack, for the few calls where speed matters. It must answer
+byte for byte what Django would. Two rules make that simple: it takes only requests of the plainest shape, so that every
+refusal of a malformed one is Django's own; and the headers that it sends are those that Django was heard to send, to a
+request that differs in nothing the middleware looks at. The first of each kind therefore goes the long way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+import msgspec
+from django.http import HttpRequest
+from django.utils.translation import get_language_from_request, override
+from prometheus_client import Counter
+
+from waimai.infra.errors import DomainError
+from waimai.infra.http import problem, refusal_headers, request_id_for
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+MOST_KINDS = 1000
+# What the middleware, the language and the form of an answer depend on.
+TELLING = (b"host", b"x-forwarded-proto", b"accept-language", b"accept")
+PLAIN_ACCEPT = (b"", b"*/*", b"application/json")
+# Of each answer its own.
+OWN = frozenset({b"content-length", b"x-request-id", b"date"})
+answers = Counter("waimai_fast_answers", "Requests that a fast door answered", ("door", "status"))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A plain request: no query, no cookie, no header twice."""
+
+    headers: dict[bytes, bytes]
+    connected: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> Self | None:
+        """None for a request that isn't plain."""
+        if scope["query_string"]:
+            return None
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            # WSGI can't tell `_` from `-`: such headers are dropped on the long way, too.
+            if b"_" in name:
+                continue
+            if name in headers:
+                return None
+            headers[name] = value
+        if b"cookie" in headers or headers.get(b"accept", b"") not in PLAIN_ACCEPT:
+            return None
+        return cls(headers, (scope.get("client") or ("",))[0])
+
+    def text(self, name: bytes) -> str:
+        """A header, empty when absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def kind(self) -> tuple[bytes | None, ...]:
+        """Requests of one kind have the same headers in their answers."""
+        return tuple(map(self.headers.get, TELLING))
+
+    @property
+    def language(self) -> str:
+        """The language that Django would choose."""
+        return _language_of(self.text(b"accept-language"))
+
+
+@lru_cache(512)
+def _language_of(accepted: str) -> str:
+    request = SimpleNamespace(COOKIES={}, META={"HTTP_ACCEPT_LANGUAGE": accepted})
+    return get_language_from_request(cast(HttpRequest, request))
+
+
+class Heard:
+    """The headers that Django sent with one kind of answer."""
+
+    def __init__(self) -> None:
+        self._headers: dict[Any, Headers] = {}
+
+    def get(self, kind: Any) -> Headers | None:
+        """None for a kind that wasn't heard yet."""
+        return self._headers.get(kind)
+
+    def listening(self, call: Call, send: Send, *, statuses: Iterable[int], kind_of: Callable[[int], Any]) -> Send:
+        """`send`, while the headers of answers with these statuses are noted."""
+        wanted = frozenset(statuses)
+
+        async def heard(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in wanted:
+                self._note(kind_of(message["status"]), list(message["headers"]))
+            await send(message)
+
+        return heard
+
+    def _note(self, kind: Any, headers: Headers) -> None:
+        names = [name.lower() for name, _ in headers]
+        # What only one caller should hear is nobody else's.
+        if kind in self._headers or b"idempotent-replayed" in names or b"set-cookie" in names:
+            return
+        if len(self._headers) >= MOST_KINDS:
+            self._headers.clear()
+        self._headers[kind] = [(name, value) for name, value in headers if name.lower() not in OWN]
+
+
+async def reply(
+    send: Send, call: Call, heard: Headers, *, status: int, body: bytes, more: dict[str, str] | None = None
+) -> None:
+    """An answer with the headers that Django gives to such ones; those in `more` are added or take their places."""
+    changed = {name.lower().encode(): value.encode() for name, value in (more or {}).items()}
+    headers = [(name, value) for name, value in heard if name.lower() not in changed]
+    headers += changed.items()
+    headers.append((b"x-request-id", request_id_for(call.text(b"x-request-id")).encode()))
+    if status != 304:
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, call: Call, heard: Headers, error: DomainError) -> None:
+    """A refusal as the REST framework's doors word it."""
+    with override(call.language):
+        body = encoded(problem(error))
+    more = {"Content-Type": "application/problem+json"} | refusal_headers(error)
+    if error.replayed:
+        more["Idempotent-Replayed"] = "true"
+    await reply(send, call, heard, status=error.status, body=body, more=more)
+
+
+def encoded(document: Any) -> bytes:
+    """JSON in the very bytes of the REST framework's renderer."""
+    return msgspec.json.encode(document).replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+
+
+def replaying(first: Message, receive: Receive) -> Receive:
+    """`receive` for the long way, which gets to see what was received already."""
+    told = False
+
+    async def again() -> Message:
+        nonlocal told
+        if not told:
+            told = True
+            return first
+        return await receive()
+
+    return again
