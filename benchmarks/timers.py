@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import statistics
 import tempfile
 import time
@@ -76,7 +77,8 @@ def _fleet(parent: Path) -> Iterator[Fleet]:
     """Servers of our own; Django is pointed at them."""
     with tempfile.TemporaryDirectory(prefix="waimai-benchmark-", dir=parent) as name:
         folder = Path(name)
-        os.environ |= {"DJANGO_SETTINGS_MODULE": "waimai.settings", "WAIMAI_DATA_DIR": name, "WAIMAI_SECRET_KEY": name}
+        os.environ |= {"DJANGO_SETTINGS_MODULE": "waimai.settings", "WAIMAI_DATA_DIR": name}
+        os.environ["WAIMAI_SECRET_KEY"] = secrets.token_hex(32)
         import django
 
         django.setup()

@@ -7,7 +7,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.core.files.storage import default_storage
@@ -18,20 +17,11 @@ from menu.errors import NoSuchShop
 from menu.hours import OpeningSpan
 from menu.models import Category, Item, Kind, Option, OptionGroup, SetMealComponent, Shop
 from menu.snapshot import Menu, MenuCategory, MenuComponent, MenuItem, MenuOption, MenuOptionGroup, ShopInfo
+from menu.versions import MOST_SHOPS_KEPT, MenuDocument, prepared_menus
 
 T = TypeVar("T")
 STATIC_PREFIX = "static:"
-MOST_SHOPS_KEPT = 200
 LOAD_TRIES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class MenuDocument:
-    """The menu as clients get it: the bytes of the JSON, their ETag, and the same as data."""
-
-    body: bytes
-    etag: str
-    data: dict[str, Any]
 
 
 _lock = threading.Lock()
@@ -77,6 +67,13 @@ def on_sale(menu: Menu) -> tuple[MenuCategory, ...]:
 
 def menu_document(shop_id: int) -> MenuDocument:
     """The menu's document: what is on sale, in order. Whether the shop is open is not in it. Raises NoSuchShop."""
+    ticket = prepared_menus.ticket()
+    document = _document(shop_id)
+    prepared_menus.put(shop_id, document, ticket)
+    return document
+
+
+def _document(shop_id: int) -> MenuDocument:
     menu = get_menu(shop_id)
     kept = _documents.get(shop_id)
     if kept is not None and kept[0] == menu.shop.menu_version:

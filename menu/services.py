@@ -7,7 +7,6 @@ from datetime import datetime
 
 from menu import geo, pricing
 from menu.catalogue import (
-    MenuDocument,
     get_menu,
     get_shop,
     image_url,
@@ -58,7 +57,7 @@ from menu.stock_batches import hold_many
 from menu.uploads import redraw as redraw_picture
 from menu.uploads import store as keep_picture
 from menu.uploads import store_picture
-from menu.versions import menu_changed
+from menu.versions import MenuDocument, menu_changed, prepared_menus
 
 __all__ = [
     "BelowMinimum",
@@ -101,6 +100,7 @@ __all__ = [
     "menu_document",
     "next_opening",
     "on_sale",
+    "prepared_menus",
     "price",
     "put_on_sale",
     "quote",

@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Annotated
 
 import msgspec
-from django.utils.translation import override
 
 from accounts.services import read_access
 from menu.services import LineRequest
@@ -33,6 +32,7 @@ from waimai.infra.fast_door import (
     Send,
     answers,
     encoded,
+    mailbox,
     refuse,
     replaying,
     reply,
@@ -95,13 +95,12 @@ async def place_order(scope: Scope, receive: Receive, send: Send, long_way: App)
 
 async def _place(call: Call, checkout: Checkout, pass_: Pass, heard: Headers, send: Send) -> None:
     try:
-        with override(call.language):
-            future = submit(checkout, pass_)
-        outcome = await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            outcome = await mailbox().wait_for(submit(checkout, pass_, language=call.language))
         if not isinstance(outcome, Stored):
             raise LongWay
-        with override(call.language):
-            body = encoded(answer(outcome).document)
+        # Nothing of a new order is in any language.
+        body = encoded(answer(outcome).document)
     except (DomainError, TimeoutError) as error:
         refusal = error if isinstance(error, DomainError) else ServiceUnavailable()
         answers.labels("orders", str(refusal.status)).inc()

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache, partial
+from itertools import groupby
 
 from django.db import DatabaseError
 from django.utils.translation import override
@@ -20,11 +21,9 @@ from django.utils.translation import override
 import accounts.services
 import menu.services
 from accounts.services import AccessClaims, AddressInfo
-from menu.services import Menu
 from orders import cart, changes, documents, saga
 from orders.changes import By
-from orders.checkout import ROUTE, Checkout, Draft
-from orders.checkout import draft as draft_of
+from orders.checkout import ROUTE, Checkout, Draft, draft
 from orders.models import Order, OrderChange, OrderLine, Saga
 from orders.states import Actor, Move, Status
 from waimai.infra import crashpoints, idempotency, ratelimit, timers
@@ -171,23 +170,23 @@ def _draft(batch: _Batch) -> dict[int, Draft]:
         return {}
     now, drafts = db_now(batch.using), {}
     address_of, menu_of = _addresses([batch.requests[n].checkout for n in places]), cache(menu.services.get_menu)
-    for n in places:
-        try:
-            drafts[n] = _draft_one(batch.requests[n], address_of, menu_of, now)
-        except DomainError as refusal:
-            batch.outcomes[n] = refusal
+
+    def language_of(n: int) -> str:
+        return batch.requests[n].language
+
+    for language, speakers in groupby(sorted(places, key=language_of), language_of):
+        with override(language):
+            for n in speakers:
+                checkout = batch.requests[n].checkout
+                try:
+                    shop_menu, address = menu_of(checkout.shop_id), address_of(checkout)
+                    drafts[n] = draft(checkout, address=address, menu_now=shop_menu, now=now)
+                except DomainError as refusal:
+                    batch.outcomes[n] = refusal
     # A twin elsewhere may have ordered since we looked: then the cart is empty, or the dish gone.
     if refused := [n for n in places if n not in drafts]:
         batch.answer_known(refused)
     return drafts
-
-
-def _draft_one(
-    request: Request, address_of: Callable[[Checkout], AddressInfo], menu_of: Callable[[int], Menu], now: datetime
-) -> Draft:
-    with override(request.language):
-        address = address_of(request.checkout)
-        return draft_of(request.checkout, address=address, menu_now=menu_of(request.checkout.shop_id), now=now)
 
 
 def _addresses(checkouts: Sequence[Checkout]) -> Callable[[Checkout], AddressInfo]:
@@ -240,7 +239,7 @@ def _store(
             rows |= {row.order_id: row for row in history}
     ready = [order for order in orders if not order.limited]
     if ready:
-        timers.schedule_many(saga.EXPIRE, [(order.pk, order.expires_at) for order in ready], using=using)
+        timers.schedule_new(saga.EXPIRE, [(order.pk, order.expires_at) for order in ready], using=using)
         for order in ready:
             cart.empty_after_order(order, using=using)
     return rivals, rows

@@ -16,12 +16,12 @@ import menu.services
 from orders import documents, intake
 from orders.checkout import Checkout
 from orders.errors import PlacingFailed
-from orders.intake import Known, Outcome, Pass, Request, Stored
+from orders.intake import Known, LongWay, Outcome, Pass, Request, Stored
 from orders.models import Order
 from orders.states import Status
 from waimai.infra import crashpoints
 from waimai.infra.errors import NotFound, RequestInProgress
-from waimai.infra.sharding import shard_of_user
+from waimai.infra.sharding import shard_at_hand, shard_of_user
 
 ANSWERED = crashpoints.point("place.answer")
 
@@ -46,12 +46,15 @@ def place(checkout: Checkout) -> Placed:
     return answer(intake.group(shard_of_user(checkout.user_id)).run(_request(checkout)))
 
 
-def submit(checkout: Checkout, pass_: Pass) -> Future[Outcome]:
+def submit(checkout: Checkout, pass_: Pass, *, language: str) -> Future[Outcome]:
     """`place` for an event loop: the outcome will be there after the commit, and `answer` makes an answer of it.
 
     Who asks is let in with the batch: LongWay is raised for whoever isn't, as for what must be read again.
     """
-    return intake.group(shard_of_user(checkout.user_id)).submit(_request(checkout, pass_))
+    shard = shard_at_hand(checkout.user_id)
+    if shard is None:
+        raise LongWay
+    return intake.group(shard).submit(Request(checkout, language, *checkout.idempotency(), pass_))
 
 
 def answer(outcome: Outcome) -> Placed:
@@ -64,8 +67,8 @@ def answer(outcome: Outcome) -> Placed:
     return placed
 
 
-def _request(checkout: Checkout, pass_: Pass | None = None) -> Request:
-    return Request(checkout, get_language() or "", *checkout.idempotency(), pass_)
+def _request(checkout: Checkout) -> Request:
+    return Request(checkout, get_language() or "", *checkout.idempotency())
 
 
 def _read(known: Known) -> Stored:

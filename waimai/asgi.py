@@ -17,7 +17,8 @@ from a2wsgi import WSGIMiddleware
 
 from waimai.wsgi import application as wsgi_application  # isort: skip - sets Django up for the imports below
 
-from orders import fast
+import menu.fast
+import orders.fast
 from orders.desk.live import board_events
 from orders.live import order_events
 from waimai.infra.gate import Gate, Threads
@@ -33,6 +34,7 @@ WEB_THREADS = int(os.environ.get("WAIMAI_WEB_THREADS", "16"))
 # As many as the entry lets in at once; each may wait about as long as a person does.
 WEB_WAITING = int(os.environ.get("WAIMAI_WEB_WAITING", "200"))
 WEB_PATIENCE_SECONDS = float(os.environ.get("WAIMAI_WEB_PATIENCE_SECONDS", "10"))
+MENU = re.compile(r"/api/v1/shops/(?P<shop_id>[0-9]{1,16})/menu/")
 # Paths served by a coroutine, tried in order with `fullmatch` before Django sees the request.
 LIVE_ROUTES: list[tuple[re.Pattern[str], LiveHandler]] = [
     (re.compile(r"/api/v1/orders/(?P<order_id>[0-9]{1,16})/events/"), order_events),
@@ -60,8 +62,11 @@ gate = Gate(django_pages, Threads(WEB_THREADS, WEB_WAITING, WEB_PATIENCE_SECONDS
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one connection."""
     if scope["type"] == "http":
-        if scope["path"] == fast.PATH and scope["method"] == "POST":
-            await fast.place_order(scope, receive, send, _to_django)
+        if scope["path"] == orders.fast.PATH and scope["method"] == "POST":
+            await orders.fast.place_order(scope, receive, send, _to_django)
+            return
+        if scope["method"] == "GET" and (found := MENU.fullmatch(scope["path"])):
+            await menu.fast.read_menu(scope, receive, send, _to_django, **found.groupdict())
             return
         for pattern, handler in LIVE_ROUTES:
             if found := pattern.fullmatch(scope["path"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,9 @@ from accounts.models import LoginSession, User
 from orders import fast
 from tests import factories
 from tests.factories import Person, Stall, wish
+from tests.support.processes import wait_until
 from tests.support.server import Server
-from waimai.infra import group_commit
+from waimai.infra import group_commit, sharding
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.fast_door import answers
 from waimai.infra.ratelimit import Rate
@@ -254,10 +256,22 @@ def test_an_expired_token_is_refused_though_it_was_read_before(
     before = fast_answers()
     assert ask(wish(mei, stall)).status_code == 201
     assert fast_answers() - before == 1
-    later = __import__("time").time() + 3600
+    later = time.time() + 3600
     monkeypatch.setattr("accounts.tokens.time.time", lambda: later)
     ask(wish(mei, stall))
     assert fast_answers() - before == 1, "its time is over: Django decides"
+
+
+def test_a_bucket_map_that_is_too_old_is_never_read_on_the_event_loop(ask: Ask, mei: Person, stall: Stall) -> None:
+    before = fast_answers()
+    sharding._map._checked_at -= 60
+    assert ask(wish(mei, stall)).status_code == 201
+    wait_until(lambda: time.monotonic() - sharding._map._checked_at < 5, seconds=5, what="the map was read")
+    assert fast_answers() - before == 0
+    sharding._map._checked_at -= 4
+    assert ask(wish(mei, stall)).status_code == 201
+    assert fast_answers() - before == 1
+    wait_until(lambda: time.monotonic() - sharding._map._checked_at < 3, seconds=5, what="it was read ahead")
 
 
 def test_a_full_queue_is_told_at_once(

@@ -8,11 +8,16 @@ request that differs in nothing the middleware looks at. The first of each kind 
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import msgspec
 from django.http import HttpRequest
@@ -29,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+T = TypeVar("T")
 MOST_KINDS = 1000
 # What the middleware, the language and the form of an answer depend on.
 TELLING = (b"host", b"x-forwarded-proto", b"accept-language", b"accept")
@@ -112,6 +118,49 @@ class Heard:
         if len(self._headers) >= MOST_KINDS:
             self._headers.clear()
         self._headers[kind] = [(name, value) for name, value in headers if name.lower() not in OWN]
+
+
+class Mailbox:
+    """Brings what other threads have done to one event loop: together, not each with a knock of its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._arrived: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+
+    async def wait_for(self, done: Future[T]) -> T:
+        """The result of a future of another thread. Raises what it raises."""
+        waiter: asyncio.Future[T] = self._loop.create_future()
+        done.add_done_callback(partial(self._put, waiter))
+        return await waiter
+
+    def _put(self, waiter: asyncio.Future[Any], done: Future[Any]) -> None:
+        with self._lock:
+            first = not self._arrived
+            self._arrived.append((waiter, done))
+        if first:
+            # Else somebody has knocked already, and isn't heard yet.
+            self._loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        while self._arrived:
+            waiter, done = self._arrived[0]
+            if not waiter.done():
+                error = done.exception()
+                waiter.set_result(done.result()) if error is None else waiter.set_exception(error)
+            # Last, so that who puts something meanwhile either is seen here or knocks.
+            self._arrived.popleft()
+
+
+_mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = WeakKeyDictionary()
+
+
+def mailbox() -> Mailbox:
+    """The one of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _mailboxes:
+        _mailboxes[loop] = Mailbox(loop)
+    return _mailboxes[loop]
 
 
 async def reply(

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, connections, models, transaction
 from django.db.models import Max
 
 from waimai.infra import ids
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 DEFAULT = "default"
 BUCKETS = ids.BUCKETS
 MAP_CHECKED_EVERY_SECONDS = 5.0
+# Who can't wait for the answer has it asked for in time.
+MAP_ASKED_AHEAD_SECONDS = 2.0
 
 
 def shards() -> list[str]:
@@ -49,6 +51,11 @@ def bucket_of_user(user_id: int) -> int:
 def shard_of_user(user_id: int) -> str:
     """The alias of the shard where everything of this user lives."""
     return shard_of_bucket(bucket_of_user(user_id))
+
+
+def shard_at_hand(user_id: int) -> str | None:
+    """`shard_of_user` for event loops, which must not ask a database; None when the map at hand is too old to say."""
+    return _map.alias_at_hand(bucket_of_user(user_id))
 
 
 def shard_of_id(any_id: int) -> str:
@@ -123,6 +130,7 @@ class _BucketMap:
         self._aliases: dict[int, str] = {}
         self._version = -1
         self._checked_at = 0.0
+        self._asking = False
 
     def forget(self) -> None:
         with self._lock:
@@ -136,6 +144,21 @@ class _BucketMap:
             logger.error("bucket %s is on %s: run manage.py migrate_all, see WAIMAI_ORDER_SHARDS", bucket, alias)
             raise ServiceUnavailable
         return alias
+
+    def alias_at_hand(self, bucket: int) -> str | None:
+        age = time.monotonic() - self._checked_at
+        if age > MAP_CHECKED_EVERY_SECONDS - MAP_ASKED_AHEAD_SECONDS and not self._asking:
+            self._asking = True
+            threading.Thread(target=self._refresh_aside, name="bucket map", daemon=True).start()
+        alias = self._aliases.get(bucket)
+        return alias if age <= MAP_CHECKED_EVERY_SECONDS and alias in settings.WAIMAI_ORDER_SHARDS else None
+
+    def _refresh_aside(self) -> None:
+        try:
+            self._refresh_once()
+        finally:
+            self._asking = False
+            connections.close_all()
 
     def _refresh_once(self) -> None:
         """Threads that wanted it at the same time wait for one answer, and then have it."""

@@ -58,6 +58,20 @@ class Script:
             raise Away from error
 
 
+def tell(channel: str, message: str) -> bool:
+    """Publish; False when Redis is away, and nobody hears it."""
+    global _asked_again_at
+    if time.monotonic() < _asked_again_at:
+        return False
+    try:
+        client().publish(channel, message)
+    except (redis.RedisError, OSError) as error:
+        _asked_again_at = time.monotonic() + LEFT_ALONE_SECONDS
+        logger.warning("Redis is left alone for %s s: %r", LEFT_ALONE_SECONDS, error)
+        return False
+    return True
+
+
 def ask_again() -> None:
     """Forget that the server didn't answer, and the connections to it: tests change servers."""
     global _asked_again_at

@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connections
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import insert_ignore, insert_rows, run_atomic
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.models import Timer, TimerCursor
 
@@ -98,6 +98,12 @@ def schedule_many(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: st
     unique = ["kind", "ref_id"] if connections[using].features.supports_update_conflicts_with_target else None
     changed = ["due_at", "attempts", "error"]
     Timer.objects.on(using).bulk_create(rows, update_conflicts=True, update_fields=changed, unique_fields=unique)
+
+
+def schedule_new(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: str) -> None:
+    """`schedule_many` for what was made in this very transaction and can't have a timer yet: several times cheaper."""
+    rows = [Timer(kind=kind, ref_id=ref, bucket=ids.bucket_of(ref), due_at=due) for ref, due in pairs]
+    insert_rows(Timer, rows, using=using)
 
 
 def cancel(kind: str, ref_ids: Iterable[int], *, using: str) -> int:

@@ -1,0 +1,180 @@
+"""Durable orders a second through the real endpoint, beside the same order as one transaction each.
+
+Rows are counted in MariaDB, not answers. The last round of ours ends in `kill -9` under full load: what was
+acknowledged and isn't there is lost. Each run ends with the audit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.fleet import Fleet
+
+HERE = Path(__file__).resolve().parent
+DISHES, PEOPLE = 200, 400
+WARM_SECONDS = 1.0
+OURS = ("-m", "waimai.supervisor_web")
+PRODUCTION = {"WAIMAI_DEBUG": "0", "WAIMAI_HTTPS": "0"}
+REFERENCE = ("-m", "benchmarks.reference.web")
+
+
+@dataclass
+class Run:
+    """One load on one server."""
+
+    durable_per_second: float
+    p50_ms: float
+    p99_ms: float
+    lost: int
+    errors: int
+    server_us: float
+    database_us: float
+    generator_share: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server: how it is started, where orders are posted, which wishes it gets."""
+
+    name: str
+    program: tuple[str, ...]
+    path: str
+    wishes: str
+    environment: dict[str, str]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of processor time of a process so far."""
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def serving(fleet: Fleet, program: tuple[str, ...], environment: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """A web process; its port and its number."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        process = subprocess.Popen(
+            [sys.executable, *program, str(listener.fileno())],
+            env=fleet.environment() | PRODUCTION | environment,
+            pass_fds=(listener.fileno(),),
+        )
+        try:
+            port: int = listener.getsockname()[1]
+            wait_until_it_answers(port)
+            yield port, process.pid
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_until_it_answers(port: int) -> None:
+    """Raises RuntimeError when it doesn't within 20 s."""
+    import requests
+
+    for _try in range(100):
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise RuntimeError("the web process doesn't answer")
+
+
+def wrk(port: int, path: str, wishes: Path, *, connections: int, seconds: float) -> subprocess.Popen[str]:
+    """Start the load generator on orders."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "20s", "-s", str(HERE / "load.lua")]
+    run = secrets.token_hex(4)
+    url = f"http://127.0.0.1:{port}"
+    return subprocess.Popen([*command, url, "--", path, str(wishes), run], stdout=subprocess.PIPE, text=True)
+
+
+def rows(fleet: Fleet) -> int:
+    """Orders on all shards."""
+    shards = [alias for alias in fleet.aliases if alias != "default"]
+    return sum(int(fleet.ask(alias, "SELECT COUNT(*) FROM orders_order")[0][0]) for alias in shards)
+
+
+def measure(fleet: Fleet, target: Target, wishes: Path, *, connections: int, seconds: float, kill: bool = False) -> Run:
+    """One round. With `kill` the server is killed at the end, while everybody still orders."""
+    with serving(fleet, target.program, target.environment) as (port, pid):
+        wrk(port, target.path, wishes, connections=8, seconds=2).communicate()
+        base = rows(fleet)
+        load = wrk(port, target.path, wishes, connections=connections, seconds=seconds + WARM_SECONDS + 1)
+        database = int((fleet.database.folder / "pid").read_text())
+        time.sleep(WARM_SECONDS)
+        first, began, before = (
+            rows(fleet),
+            time.monotonic(),
+            (cpu_seconds(pid), cpu_seconds(database), cpu_seconds(load.pid)),
+        )
+        time.sleep(seconds)
+        counted, took = rows(fleet) - first, time.monotonic() - began
+        after = (cpu_seconds(pid), cpu_seconds(database), cpu_seconds(load.pid))
+        if kill:
+            os.kill(pid, signal.SIGKILL)
+        said, _ = load.communicate()
+        line = next(line for line in said.splitlines() if line.startswith("RESULT"))
+        accepted, _requests, p50, p99, errors = (float(part) for part in line.split()[1:])
+        time.sleep(0.5)
+        lost = max(0, int(accepted) - (rows(fleet) - base))
+    server, mariadb, generator = (b - a for a, b in zip(before, after, strict=True))
+    each = 1e6 / max(1, counted)
+    return Run(counted / took, p50, p99, lost, int(errors), server * each, mariadb * each, generator / took)
+
+
+def write_wishes(folder: Path, *, hot: bool, limited: bool) -> Path:
+    """A file of tokens and bodies: two hundred dishes, or one that everybody wants."""
+    import accounts.services
+    import menu.services
+    from menu.models import Shop
+    from tests import factories
+    from tests.menu.factories import make_dish
+
+    stall = factories.stall(f"bench {hot} {limited}")
+    shop = Shop.objects.get(pk=stall.shop_id)
+    dishes = [make_dish(shop, f"dish {n}", "25.00").pk for n in range(1 if hot else DISHES)]
+    if limited:
+        for dish in dishes:
+            menu.services.set_stock(item_id=dish, available=1_000_000)
+    path = folder / f"wishes-{'hot' if hot else 'spread'}-{'limited' if limited else 'free'}"
+    with path.open("w") as file:
+        for n in range(PEOPLE):
+            phone = f"1{3 + hot * 2 + limited}{n:09}"
+            person = factories.person(phone)
+            token = accounts.services.issue_tokens(person.user).access
+            lines = [(dishes[(n * 3 + k) % len(dishes)], 1) for k in range(1 if hot else 3)]
+            body = json.dumps(factories.wish(person, stall, *lines), default=str)
+            file.write(f"{token}\t{body}\n")
+    return path
+
+
+def median(found: list[Run]) -> dict[str, Any]:
+    """Of the rounds; what was lost is added up."""
+
+    def of(name: str) -> float:
+        return float(statistics.median(getattr(each, name) for each in found))
+
+    return {
+        "durable_per_second": round(of("durable_per_second")),
+        "p50_ms": round(of("p50_ms"), 1),
+        "p99_ms": round(of("p99_ms"), 1),
+        "lost": sum(each.lost for each in found),
+        "errors": sum(each.errors for each in found),
+        "server_us": round(of("server_us")),
+        "database_us": round(of("database_us")),
+        "generator_share": round(of("generator_share"), 2),
+    }
