@@ -1,7 +1,7 @@
 """Durable orders a second through the real endpoint, beside the same order as one transaction each.
 
-Rows are counted in MariaDB, not answers. The last round of ours ends in `kill -9` under full load: what was
-acknowledged and isn't there is lost. Each run ends with the audit.
+Rows are counted in MariaDB, not answers. Each round of ours ends in `kill -9` under full load: what was
+acknowledged and isn't there is lost.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 DISHES, PEOPLE = 200, 400
 WARM_SECONDS = 1.0
+PATH = "/api/v1/orders/"
 OURS = ("-m", "waimai.supervisor_web")
 PRODUCTION = {"WAIMAI_DEBUG": "0", "WAIMAI_HTTPS": "0"}
 REFERENCE = ("-m", "benchmarks.reference.web")
@@ -108,32 +110,77 @@ def rows(fleet: Fleet) -> int:
     return sum(int(fleet.ask(alias, "SELECT COUNT(*) FROM orders_order")[0][0]) for alias in shards)
 
 
+def compare(fleet: Fleet, *, rounds: int, seconds: float, peer: Path | None) -> dict[str, Any]:
+    """Every target in turn, round by round; then ours is killed under load. Returns the medians by name."""
+    from benchmarks import peers
+
+    wishes = {
+        "spread": write_wishes(fleet.folder, hot=False, limited=False),
+        "spread limited": write_wishes(fleet.folder, hot=False, limited=True),
+        "hot limited": write_wishes(fleet.folder, hot=True, limited=True),
+    }
+    reference = {"DJANGO_SETTINGS_MODULE": "benchmarks.reference.settings"}
+    targets = [
+        Target("ours", OURS, PATH, "spread", {}),
+        Target("ours, limited dishes", OURS, PATH, "spread limited", {}),
+        Target("ours, one hot dish", OURS, PATH, "hot limited", {}),
+        Target("orm", REFERENCE, "/orm/orders/", "spread", reference),
+        Target("raw", REFERENCE, "/raw/orders/", "spread", reference),
+    ]
+    found: dict[str, list[Run]] = {}
+    for number in range(rounds):
+        for target in targets:
+            for connections in (128, 32) if target.name == "ours" else (128,):
+                name = target.name if connections == 128 else f"{target.name}, {connections} connections"
+                kill = target.name == "ours" and connections == 128
+                run = measure(fleet, target, wishes[target.wishes], connections=connections, seconds=seconds, kill=kill)
+                found.setdefault(name, []).append(run)
+                print(f"  round {number + 1}, {name}: {run.durable_per_second:.0f}/s", flush=True)
+        for name, run in peers.measure(fleet, peer, seconds=seconds) if peer else ():
+            found.setdefault(name, []).append(run)
+            print(f"  round {number + 1}, {name}: {run.durable_per_second:.0f}/s", flush=True)
+    return {name: median(runs) for name, runs in found.items()}
+
+
 def measure(fleet: Fleet, target: Target, wishes: Path, *, connections: int, seconds: float, kill: bool = False) -> Run:
     """One round. With `kill` the server is killed at the end, while everybody still orders."""
     with serving(fleet, target.program, target.environment) as (port, pid):
-        wrk(port, target.path, wishes, connections=8, seconds=2).communicate()
-        base = rows(fleet)
-        load = wrk(port, target.path, wishes, connections=connections, seconds=seconds + WARM_SECONDS + 1)
-        database = int((fleet.database.folder / "pid").read_text())
-        time.sleep(WARM_SECONDS)
-        first, began, before = (
-            rows(fleet),
-            time.monotonic(),
-            (cpu_seconds(pid), cpu_seconds(database), cpu_seconds(load.pid)),
-        )
-        time.sleep(seconds)
-        counted, took = rows(fleet) - first, time.monotonic() - began
-        after = (cpu_seconds(pid), cpu_seconds(database), cpu_seconds(load.pid))
-        if kill:
-            os.kill(pid, signal.SIGKILL)
-        said, _ = load.communicate()
-        line = next(line for line in said.splitlines() if line.startswith("RESULT"))
-        accepted, _requests, p50, p99, errors = (float(part) for part in line.split()[1:])
-        time.sleep(0.5)
-        lost = max(0, int(accepted) - (rows(fleet) - base))
+        loaded = partial(wrk, port, target.path, wishes)
+        return watch(fleet, loaded, lambda: rows(fleet), pid, connections=connections, seconds=seconds, kill=kill)
+
+
+def watch(
+    fleet: Fleet,
+    loaded: Callable[..., subprocess.Popen[str]],
+    count: Callable[[], int],
+    pid: int,
+    *,
+    connections: int,
+    seconds: float,
+    kill: bool = False,
+) -> Run:
+    """A load on the server `pid`: rows by the second, and processor time of all three."""
+    loaded(connections=8, seconds=2).communicate()
+    base = count()
+    load = loaded(connections=connections, seconds=seconds + WARM_SECONDS + 1)
+    pids = (pid, int((fleet.database.folder / "pid").read_text()), load.pid)
+    time.sleep(WARM_SECONDS)
+    first, began, before = count(), time.monotonic(), [cpu_seconds(each) for each in pids]
+    time.sleep(seconds)
+    counted, took, after = count() - first, time.monotonic() - began, [cpu_seconds(each) for each in pids]
+    if kill:
+        os.kill(pid, signal.SIGKILL)
+    said, _ = load.communicate()
+    line = next(line for line in said.splitlines() if line.startswith("RESULT"))
+    accepted, _requests, p50, p99, errors = (float(part) for part in line.split()[1:])
+    time.sleep(0.5)
+    lost = max(0, int(accepted) - (count() - base))
     server, mariadb, generator = (b - a for a, b in zip(before, after, strict=True))
     each = 1e6 / max(1, counted)
-    return Run(counted / took, p50, p99, lost, int(errors), server * each, mariadb * each, generator / took)
+    # Who talks to a killed server hears nothing: those are no errors.
+    return Run(
+        counted / took, p50, p99, lost, 0 if kill else int(errors), server * each, mariadb * each, generator / took
+    )
 
 
 def write_wishes(folder: Path, *, hot: bool, limited: bool) -> Path:

@@ -32,7 +32,7 @@ Get = Callable[..., requests.Response]
 
 def fast_answers(status: int) -> float:
     """How many requests the fast door has answered so."""
-    return answers.labels("menu", str(status))._value.get()
+    return float(answers.labels("menu", str(status))._value.get())
 
 
 @pytest.fixture
@@ -65,11 +65,8 @@ def kept(shop_id: int) -> bool:
 def told(answer: requests.Response) -> Any:
     """All that a client can see."""
     own = {"x-request-id", "date"}
-    return (
-        answer.status_code,
-        answer.content,
-        sorted((k.lower(), v) for k, v in answer.headers.items() if k.lower() not in own),
-    )
+    headers = sorted((name.lower(), value) for name, value in answer.headers.items() if name.lower() not in own)
+    return answer.status_code, answer.content, headers
 
 
 @pytest.mark.parametrize("asked", ["nothing", "the etag", "a weak etag", "several", "another", "*"])

@@ -171,8 +171,7 @@ async def reply(
     headers = [(name, value) for name, value in heard if name.lower() not in changed]
     headers += changed.items()
     headers.append((b"x-request-id", request_id_for(call.text(b"x-request-id")).encode()))
-    if status != 304:
-        headers.append((b"content-length", str(len(body)).encode()))
+    headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -101,7 +101,7 @@ class NearCache(Generic[V]):
         client = redis.Redis.from_url(
             settings.WAIMAI_REDIS_URL, socket_timeout=SILENCE_SECONDS, socket_connect_timeout=SILENCE_SECONDS
         )
-        with client, client.pubsub() as ear:
+        with client, client.pubsub() as ear:  # type: ignore[no-untyped-call]
             ear.subscribe(self.channel)
             asked_at, heard_at = 0.0, time.monotonic()
             while time.monotonic() - heard_at < SILENCE_SECONDS:
