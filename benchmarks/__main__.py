@@ -61,7 +61,7 @@ def report(results: dict[str, Any], load: float, problems: list[str]) -> str:
     lines = [
         "# Results",
         "",
-        f"Made by `benchmarks/run` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load before {load:.1f}, ",
+        f"Made by `benchmarks/run` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load before {load:.1f},",
         "load generator and MariaDB included. Medians. What is measured how stands in the [README](README.md).",
         "",
         "![Durable orders a second](results.svg)",

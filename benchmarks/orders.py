@@ -73,6 +73,7 @@ def serving(fleet: Fleet, program: tuple[str, ...], environment: dict[str, str])
             [sys.executable, *program, str(listener.fileno())],
             env=fleet.environment() | PRODUCTION | environment,
             pass_fds=(listener.fileno(),),
+            stderr=subprocess.DEVNULL,
         )
         try:
             port: int = listener.getsockname()[1]

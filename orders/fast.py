@@ -8,6 +8,7 @@ all of placing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from decimal import Decimal
 from typing import Annotated
@@ -16,12 +17,12 @@ import msgspec
 
 from accounts.services import read_access
 from menu.services import LineRequest
-from orders.intake import LongWay, Pass, Stored
+from orders.batch import LongWay, Pass, Stored
 from orders.placing import answer, submit
 from orders.serializers import HIGHEST_ID, MOST_LINES
 from orders.services import Checkout
 from waimai.infra.api import VISIBLE_ASCII_KEY
-from waimai.infra.errors import DomainError, ServiceUnavailable
+from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.fast_door import (
     App,
     Call,
@@ -38,8 +39,9 @@ from waimai.infra.fast_door import (
     reply,
 )
 from waimai.infra.group_commit import PATIENCE_SECONDS
-from waimai.infra.http import caller
+from waimai.infra.http import as_domain_error, caller
 
+logger = logging.getLogger(__name__)
 PATH = "/api/v1/orders/"
 LARGEST_BODY_BYTES = 64 * 1024
 LONGEST_NOTE = 200
@@ -95,19 +97,28 @@ async def place_order(scope: Scope, receive: Receive, send: Send, long_way: App)
 
 async def _place(call: Call, checkout: Checkout, pass_: Pass, heard: Headers, send: Send) -> None:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            outcome = await mailbox().wait_for(submit(checkout, pass_, language=call.language))
-        if not isinstance(outcome, Stored):
-            raise LongWay
-        # Nothing of a new order is in any language.
-        body = encoded(answer(outcome).document)
-    except (DomainError, TimeoutError) as error:
-        refusal = error if isinstance(error, DomainError) else ServiceUnavailable()
+        body = await _placed(checkout, pass_, call.language)
+    except LongWay:
+        raise
+    except Exception as error:
+        refusal = ServiceUnavailable() if isinstance(error, TimeoutError) else as_domain_error(error)
+        if refusal is None:
+            logger.exception("the fast door doesn't understand; Django answers")
+            raise LongWay from error
         answers.labels("orders", str(refusal.status)).inc()
         await refuse(send, call, heard, refusal)
         return
     answers.labels("orders", "201").inc()
     await reply(send, call, heard, status=201, body=body)
+
+
+async def _placed(checkout: Checkout, pass_: Pass, language: str) -> bytes:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        outcome = await mailbox().wait_for(submit(checkout, pass_, language=language))
+    if not isinstance(outcome, Stored):
+        raise LongWay
+    # Nothing of a new order is in any language.
+    return encoded(answer(outcome).document)
 
 
 def _prepare(call: Call, body: bytes) -> tuple[Checkout, Pass] | None:

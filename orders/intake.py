@@ -9,8 +9,7 @@ what comes after it one order at a time: the saga of each says how far it came.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache, partial
 from itertools import groupby
@@ -20,16 +19,16 @@ from django.utils.translation import override
 
 import accounts.services
 import menu.services
-from accounts.services import AccessClaims, AddressInfo
+from accounts.services import AddressInfo
 from orders import cart, changes, documents, saga
+from orders.batch import Batch, Known, Outcome, Request, Stored
 from orders.changes import By
 from orders.checkout import ROUTE, Checkout, Draft, draft
 from orders.models import Order, OrderChange, OrderLine, Saga
 from orders.states import Actor, Move, Status
-from waimai.infra import crashpoints, idempotency, ratelimit, timers
+from waimai.infra import crashpoints, idempotency, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import insert_rows, run_atomic
-from waimai.infra.entry import admit_many
 from waimai.infra.errors import DomainError, IdempotencyKeyReused, ServiceUnavailable
 from waimai.infra.group_commit import GroupCommit
 from waimai.infra.outages import is_outage
@@ -40,56 +39,6 @@ PLACED = Move("place", ("",), Status.PENDING_PAYMENT)
 BEGUN = Move("place", ("",), Status.PLACING)
 
 
-class LongWay(Exception):
-    """What only Django's own door can answer: nothing was done."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Who asks at a door that lets nobody in by itself: where, from which whole address, with whose token."""
-
-    path: str
-    address: str
-    claims: AccessClaims
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checkout, the language in which it is refused if need be, and what its key stands for."""
-
-    checkout: Checkout
-    language: str
-    key: str
-    fingerprint: str
-    # None for who was let in already.
-    pass_: Pass | None = None
-
-    @property
-    def claim(self) -> tuple[int, str]:
-        """Whose key it is, and the key."""
-        return self.checkout.user_id, self.key
-
-
-@dataclass(frozen=True)
-class Known:
-    """The key stands for this order already."""
-
-    order_id: int
-    replayed: bool = True
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A new order, as its databases have it."""
-
-    order: Order
-    lines: list[OrderLine]
-    history: list[OrderChange]
-
-
-Outcome = Known | Stored
-
-
 @cache
 def group(using: str) -> GroupCommit[Request, Outcome]:
     """The writer of a shard in this process."""
@@ -98,72 +47,17 @@ def group(using: str) -> GroupCommit[Request, Outcome]:
 
 def write(using: str, requests: Sequence[Request]) -> list[Outcome | Exception]:
     """Place a batch on a shard; what became of each, in its order. Raises only when nothing was stored."""
-    batch = _Batch(using, requests)
+    batch = Batch(using, requests)
     batch.let_in()
     batch.answer_known()
     batch.spend_tokens()
     drafts = _draft(batch)
     if drafts:
         _keep(batch, drafts)
-    return batch.settled()
+    return batch.settled(partial(write, using))
 
 
-class _Batch:
-    """The requests, and what has become of some of them by now."""
-
-    def __init__(self, using: str, requests: Sequence[Request]) -> None:
-        self.using, self.requests = using, requests
-        self.outcomes: dict[int, Outcome | Exception] = {}
-        # Twins, with one key, wait for the first of them.
-        firsts: dict[tuple[int, str], int] = {}
-        for n, request in enumerate(requests):
-            firsts.setdefault(request.claim, n)
-        self.firsts = list(firsts.values())
-
-    def open(self) -> list[int]:
-        """The places of those that have no outcome yet."""
-        return [n for n in self.firsts if n not in self.outcomes]
-
-    def let_in(self) -> None:
-        """Whoever isn't let in, by the entry's limits or as a user, goes the long way and hears why."""
-        asking = [(n, pass_) for n in self.open() if (pass_ := self.requests[n].pass_) is not None]
-        if not asking:
-            return
-        refusals = admit_many([(pass_.path, pass_.address) for _, pass_ in asking])
-        valid = accounts.services.valid_claims([pass_.claims for _, pass_ in asking])
-        for (n, pass_), refusal in zip(asking, refusals, strict=True):
-            if refusal is not None or pass_.claims not in valid:
-                self.outcomes[n] = LongWay()
-
-    def answer_known(self, places: Iterable[int] | None = None) -> None:
-        """Whose key stands for something gets that."""
-        looked_up = list(self.open() if places is None else places)
-        rows = idempotency.find_many([self.requests[n].claim for n in looked_up], using=self.using)
-        for n in looked_up:
-            request = self.requests[n]
-            if (row := rows.get(request.claim)) is None:
-                continue
-            same = (row.route, row.fingerprint) == (ROUTE, request.fingerprint)
-            self.outcomes[n] = Known(row.ref_id) if same else IdempotencyKeyReused()
-
-    def spend_tokens(self) -> None:
-        """One of each customer's tokens per new order."""
-        places = self.open()
-        customers = [self.requests[n].checkout.user_id for n in places]
-        for n, refusal in zip(places, ratelimit.spend_many("order", customers), strict=True):
-            if refusal is not None:
-                self.outcomes[n] = refusal
-
-    def settled(self) -> list[Outcome | Exception]:
-        """The outcome of each, twins included: what the first of them bound, they hear; if nothing, they are next."""
-        others = [n for n in range(len(self.requests)) if n not in self.outcomes]
-        if others:
-            for n, outcome in zip(others, write(self.using, [self.requests[n] for n in others]), strict=True):
-                self.outcomes[n] = outcome
-        return [self.outcomes[n] for n in range(len(self.requests))]
-
-
-def _draft(batch: _Batch) -> dict[int, Draft]:
+def _draft(batch: Batch) -> dict[int, Draft]:
     """The orders of those that pass every check, by their places."""
     places = batch.open()
     if not places:
@@ -203,7 +97,7 @@ def _addresses(checkouts: Sequence[Checkout]) -> Callable[[Checkout], AddressInf
     return address_of
 
 
-def _keep(batch: _Batch, drafts: dict[int, Draft]) -> None:
+def _keep(batch: Batch, drafts: dict[int, Draft]) -> None:
     """T0, then T1 and T2 for those that need them; the outcome of each."""
     using = batch.using
     claims = {n: batch.requests[n] for n in drafts}
@@ -239,7 +133,7 @@ def _store(
             rows |= {row.order_id: row for row in history}
     ready = [order for order in orders if not order.limited]
     if ready:
-        timers.schedule_new(saga.EXPIRE, [(order.pk, order.expires_at) for order in ready], using=using)
+        timers.schedule_many(saga.EXPIRE, [(order.pk, order.expires_at) for order in ready], using=using, new=True)
         for order in ready:
             cart.empty_after_order(order, using=using)
     return rivals, rows
@@ -256,8 +150,7 @@ def _claim(
     rivals: dict[int, Known | IdempotencyKeyReused] = {}
     for n, request in requests.items():
         if (row := taken.get(request.claim)) is not None:
-            same = (row.route, row.fingerprint) == (ROUTE, request.fingerprint)
-            rivals[n] = Known(row.ref_id) if same else IdempotencyKeyReused()
+            rivals[n] = request.bound_to(row)
     return rivals
 
 

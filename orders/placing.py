@@ -14,9 +14,9 @@ from django.utils.translation import get_language
 
 import menu.services
 from orders import documents, intake
+from orders.batch import Known, LongWay, Outcome, Pass, Request, Stored
 from orders.checkout import Checkout
 from orders.errors import PlacingFailed
-from orders.intake import Known, LongWay, Outcome, Pass, Request, Stored
 from orders.models import Order
 from orders.states import Status
 from waimai.infra import crashpoints

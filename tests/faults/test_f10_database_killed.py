@@ -54,7 +54,9 @@ def test_f10_under_load(fleet: Fleet) -> None:
 
 def test_f10_between_two_statements_of_a_transaction(fleet: Fleet) -> None:
     """Mei's whole order waits at its last statement (her cart), Tao's portion at its last (the stock)."""
-    stall, mei, tao = factories.stall(), factories.person(), factories.person(factories.TAO)
+    stall, mei = factories.stall(), factories.person()
+    # On one shard Tao would wait for Mei's batch.
+    tao = factories.neighbour_of(mei, same_shard=False)
     set_stock(item_id=stall.tofu, available=5)
     web = fleet.start("web")
     assert (

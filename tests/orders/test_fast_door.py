@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.db import OperationalError
 
 import accounts.services
 import menu.services
@@ -292,6 +293,33 @@ def test_a_database_that_is_down_is_told_alike(
         raise ServiceUnavailable
 
     monkeypatch.setattr(intake, "_store", down)
+    quick, slow = ask_both(wish(mei, stall))
+    assert quick.status_code == 503
+    assert same(quick, slow)
+
+
+def test_what_the_fast_door_does_not_understand_is_djangos(
+    ask: Ask, mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orders import fast as door
+
+    def broken(*_: object) -> None:
+        raise ValueError("no kitchen")
+
+    monkeypatch.setattr(door, "answer", broken)
+    answer = ask(wish(mei, stall))
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
+
+
+def test_a_database_that_went_away_is_no_mistake_of_ours(
+    ask_both: Callable[..., Any], mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orders import intake
+
+    def gone(*_: object) -> None:
+        raise OperationalError(2006, "gone away")
+
+    monkeypatch.setattr(intake, "_store", gone)
     quick, slow = ask_both(wish(mei, stall))
     assert quick.status_code == 503
     assert same(quick, slow)

@@ -16,8 +16,8 @@ import menu.services
 from menu.services import SoldOut
 from menu.stock_batches import Overtaken
 from orders import intake, placing, saga
+from orders.batch import Known, Outcome, Stored
 from orders.errors import TotalChanged
-from orders.intake import Known, Outcome, Stored
 from orders.models import Order, OrderChange, Saga
 from orders.services import Checkout
 from tests import factories

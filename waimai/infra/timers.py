@@ -92,18 +92,15 @@ def schedule(kind: str, ref_id: int, *, due_at: datetime, using: str) -> None:
     schedule_many(kind, [(ref_id, due_at)], using=using)
 
 
-def schedule_many(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: str) -> None:
-    """`schedule` for many (ref_id, due_at) in one statement. One that is moved begins anew, its failures forgotten."""
+def schedule_many(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: str, new: bool = False) -> None:
+    """`schedule` for many, in one statement; what is moved begins anew. `new`: none can stand there yet: cheaper."""
     rows = [Timer(kind=kind, ref_id=ref, bucket=ids.bucket_of(ref), due_at=due) for ref, due in pairs]
+    if new:
+        insert_rows(Timer, rows, using=using)
+        return
     unique = ["kind", "ref_id"] if connections[using].features.supports_update_conflicts_with_target else None
     changed = ["due_at", "attempts", "error"]
     Timer.objects.on(using).bulk_create(rows, update_conflicts=True, update_fields=changed, unique_fields=unique)
-
-
-def schedule_new(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: str) -> None:
-    """`schedule_many` for what was made in this very transaction and can't have a timer yet: several times cheaper."""
-    rows = [Timer(kind=kind, ref_id=ref, bucket=ids.bucket_of(ref), due_at=due) for ref, due in pairs]
-    insert_rows(Timer, rows, using=using)
 
 
 def cancel(kind: str, ref_ids: Iterable[int], *, using: str) -> int:
@@ -124,8 +121,7 @@ def sweep(using: str, *, lane: Lane = "db") -> int:
 
 
 def _grace(using: str) -> timedelta:
-    """How late a timer must be for the sweep to step in: a little, while ETA tasks are on their way. Two that fire the
-    same ones in turns do it in smaller sets, which costs more and makes both late."""
+    """How late a timer must be for the sweep to step in: two that fire the same ones in turns make both late."""
     handed_out = TimerCursor.objects.on(using).filter(name="window", upto__gt=db_now(using)).exists()
     return timedelta(seconds=GRACE_SECONDS if handed_out else 0)
 
