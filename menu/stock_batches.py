@@ -12,7 +12,7 @@ from django.db.models import F
 from menu.models import Item, Stock, StockHold
 from menu.stock import HELD, STEP, _enough, _tell_low
 from waimai.infra.barrier import enter_many
-from waimai.infra.db import run_atomic
+from waimai.infra.db import insert_rows, run_atomic
 from waimai.infra.sharding import DEFAULT
 
 Demands = Mapping[int, Mapping[int, int]]
@@ -42,7 +42,7 @@ def _hold_many(demands: Demands) -> Short:
     holders = [order_id for order_id in demands if order_id not in missing]
     if not enter_many(using=DEFAULT, saga_ids=holders, step=STEP):
         raise Overtaken
-    StockHold.objects.bulk_create(holds)
+    insert_rows(StockHold, holds, using=DEFAULT)
     taken = {item_id: before[item_id] - left[item_id] for item_id in sorted(before) if left[item_id] < before[item_id]}
     for item_id, portions in taken.items():
         row = Stock.objects.filter(item_id=item_id, available__gte=portions)

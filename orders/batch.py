@@ -21,9 +21,8 @@ class LongWay(Exception):
 
 @dataclass(frozen=True)
 class Pass:
-    """Who asks at a door that lets nobody in by itself: where, from which whole address, with whose token."""
+    """Who asks at a door that lets nobody in by itself: from which whole address, with whose token."""
 
-    path: str
     address: str
     claims: AccessClaims
 
@@ -91,7 +90,7 @@ class Batch:
         asking = [(n, pass_) for n in self.open() if (pass_ := self.requests[n].pass_) is not None]
         if not asking:
             return
-        refusals = admit_many([(pass_.path, pass_.address) for _, pass_ in asking])
+        refusals = admit_many([pass_.address for _, pass_ in asking])
         valid = accounts.services.valid_claims([pass_.claims for _, pass_ in asking])
         for (n, pass_), refusal in zip(asking, refusals, strict=True):
             if refusal is not None or pass_.claims not in valid:

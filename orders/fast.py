@@ -143,7 +143,7 @@ def _prepare(call: Call, body: bytes) -> tuple[Checkout, Pass] | None:
         shown_total=None if order.shown_total is None else Decimal(order.shown_total),
         key=key,
     )
-    return checkout, Pass(PATH, caller(call.connected, call.text(b"x-forwarded-for")), claims)
+    return checkout, Pass(caller(call.connected, call.text(b"x-forwarded-for")), claims)
 
 
 def _read(body: bytes) -> Order | None:

@@ -89,7 +89,7 @@ def _open_for_payment(order_ids: Sequence[int], *, using: str) -> None:
         by, at = By(Actor.CUSTOMER), db_now(using)
         orders = changes.change_many(order_ids, Order.confirm, using=using, by=by, at=at)
         moved = [order.pk for order in orders]
-        timers.schedule_many(EXPIRE, [(order.pk, order.expires_at) for order in orders], using=using)
+        timers.schedule_many(EXPIRE, [(order.pk, order.expires_at) for order in orders], using=using, new=True)
         for order in orders:
             cart.empty_after_order(order, using=using)
         rows = Saga.objects.on(using).filter(order_id__in=moved)

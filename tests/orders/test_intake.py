@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils.translation import override
 
@@ -22,7 +23,9 @@ from orders.models import Order, OrderChange, Saga
 from orders.services import Checkout
 from tests import factories
 from tests.factories import Person, Stall
+from waimai.infra import group_commit
 from waimai.infra.errors import DomainError, IdempotencyKeyReused, NotFound
+from waimai.infra.group_commit import GroupCommit
 from waimai.infra.ids import bucket_of
 from waimai.infra.models import Barrier, Timer
 from waimai.infra.sharding import shard_of_user
@@ -200,6 +203,25 @@ def test_an_order_held_before_is_not_held_twice(mei: Person, stall: Stall) -> No
     saga.reserve(second, {stall.tofu: 1})
     assert menu.services.stock_of([stall.tofu])[stall.tofu].available == 7
     assert factories.audit() == []
+
+
+@pytest.mark.mariadb
+def test_a_connection_that_broke_is_mended_before_the_next_batch(mei: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the rush goes on: nobody else sees to the connections of the group's thread."""
+    monkeypatch.setattr(group_commit, "MOST_AT_ONCE", 1)
+    may_begin = threading.Event()
+
+    def write(statements: Sequence[str]) -> list[int | Exception]:
+        may_begin.wait(10)
+        with connections[mei.shard].cursor() as cursor:
+            cursor.execute(statements[0])
+            return [int(cursor.fetchone()[0])]
+
+    group: GroupCommit[str, int] = GroupCommit("mended", write)
+    under_way = [group.submit(sql) for sql in ("SELECT 1", "KILL CONNECTION_ID()", "SELECT 2", "SELECT 3")]
+    may_begin.set()
+    assert isinstance(under_way[1].exception(10), OperationalError)
+    assert [under_way[n].result(10) for n in (0, 2, 3)] == [1, 2, 3]
 
 
 def test_what_a_batch_writes_is_what_one_order_writes(mei: Person, stall: Stall) -> None:

@@ -46,10 +46,10 @@ def admit(path: str, exact_address: str) -> None:
     ratelimit.spend("entry")
 
 
-def admit_many(callers: Sequence[tuple[str, str]]) -> list[DomainError | None]:
-    """`admit` for several customers' (path, exact address) with few questions; the refusal of each, or None."""
-    refusals: list[DomainError | None] = [None] * len(callers)
-    addresses = [by_subscriber(address) for _, address in callers]
+def admit_many(exact_addresses: Sequence[str]) -> list[DomainError | None]:
+    """`admit` for several customers, with one question for each bucket; the refusal of each, or None."""
+    refusals: list[DomainError | None] = [None] * len(exact_addresses)
+    addresses = [by_subscriber(address) for address in exact_addresses]
     outside = [n for n, address in enumerate(addresses) if not _is_loopback(address)]
     for n, refusal in zip(outside, ratelimit.spend_many("address", [addresses[n] for n in outside]), strict=True):
         refusals[n] = refusal

@@ -132,6 +132,10 @@ class GroupCommit(Generic[J, R]):
             slots = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_AT_ONCE))]
             _queued.labels(self.name).set(len(self._queue))
         _batches.labels(self.name).observe(len(slots))
+        for connection in connections.all(initialized_only=True):
+            # A rush may go on for long: what broke in one batch must not break the next.
+            if connection.errors_occurred:
+                connection.close_if_unusable_or_obsolete()
         now, self._leader = time.monotonic(), threading.get_ident()
         try:
             for slot in slots:
