@@ -9,6 +9,7 @@ from typing import Any
 from tests.support import processes
 
 HOST, PORT, USER = "127.0.0.1", 3306, "root"
+CONNECTIONS = 600
 PREFIX = "waimai_test_"
 
 
@@ -30,6 +31,12 @@ def make(aliases: list[str]) -> None:
 def drop(aliases: list[str]) -> None:
     """Drop this process's databases."""
     _execute([f"DROP DATABASE IF EXISTS `{name(alias)}`" for alias in aliases])
+
+
+def make_room() -> None:
+    """Let in more connections than a fresh server does (151): fifty customers at once have two each, and several test
+    processes run side by side."""
+    _execute([f"SET GLOBAL max_connections = {CONNECTIONS}"])
 
 
 def drop_leftovers() -> None:

@@ -63,13 +63,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make passwords cheap; drop what a killed run left on the server (once per run, not per worker)."""
+    """Make passwords cheap; tidy up and make room on the server (once per run, not per worker)."""
     from django.conf import settings
 
     settings.PASSWORD_HASHERS = ["tests.support.hashers.QuickArgon2", *settings.PASSWORD_HASHERS]
     config.pluginmanager.register(FromWorkers())
     if config.getoption("backend") == "mysql" and not hasattr(config, "workerinput"):
         mysql.drop_leftovers()
+        mysql.make_room()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
