@@ -26,6 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks.orders import wait_until_it_answers
+
 if TYPE_CHECKING:
     from tests.support.fleet import Fleet
 
@@ -226,23 +228,11 @@ def _with_web(fleet: Fleet, environment: dict[str, str], before: str, body: Call
         )
         try:
             port: int = listener.getsockname()[1]
-            _wait_until_it_answers(port)
+            wait_until_it_answers(port)
             return body(port)
         finally:
             web.kill()
             web.wait()
-
-
-def _wait_until_it_answers(port: int) -> None:
-    import requests
-
-    for _try in range(100):
-        try:
-            if requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.2)
-    raise RuntimeError("the web process doesn't answer")
 
 
 if __name__ == "__main__":

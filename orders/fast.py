@@ -22,7 +22,7 @@ from orders.placing import answer, submit
 from orders.serializers import HIGHEST_ID, MOST_LINES
 from orders.services import Checkout
 from waimai.infra.api import VISIBLE_ASCII_KEY
-from waimai.infra.errors import ServiceUnavailable
+from waimai.infra.errors import RequestTooSlow, ServiceUnavailable
 from waimai.infra.fast_door import (
     App,
     Call,
@@ -38,8 +38,9 @@ from waimai.infra.fast_door import (
     replaying,
     reply,
 )
+from waimai.infra.gate import first_part
 from waimai.infra.group_commit import PATIENCE_SECONDS
-from waimai.infra.http import as_domain_error, caller
+from waimai.infra.http import as_domain_error, caller, refused_directly
 
 logger = logging.getLogger(__name__)
 PATH = "/api/v1/orders/"
@@ -82,7 +83,11 @@ async def place_order(scope: Scope, receive: Receive, send: Send, long_way: App)
     if call is None:
         await long_way(scope, receive, send)
         return
-    first = await receive()
+    try:
+        first = await first_part(receive)
+    except RequestTooSlow as refusal:
+        await refused_directly(scope, send, refusal)
+        return
     listening = _heard.listening(call, send, statuses=(201,), kind_of=lambda _status: call.kind)
     heard = _heard.get(call.kind)
     prepared = None if heard is None or first.get("more_body") else _prepare(call, first.get("body", b""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ from tests import factories
 from tests.factories import Person, Stall, wish
 from tests.support.processes import wait_until
 from tests.support.server import Server
-from waimai.infra import group_commit, sharding
+from waimai.infra import gate, group_commit, sharding
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.fast_door import answers
 from waimai.infra.ratelimit import Rate
@@ -323,6 +324,16 @@ def test_a_database_that_went_away_is_no_mistake_of_ours(
     quick, slow = ask_both(wish(mei, stall))
     assert quick.status_code == 503
     assert same(quick, slow)
+
+
+@pytest.mark.parametrize("path", ["orders/", "auth/login/"], ids=["fast door", "gate"])
+def test_a_body_that_never_begins_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(gate, "BODY_SECONDS", 0.2)
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_the_entry_counts_those_of_the_fast_door(ask: Ask, mei: Person, stall: Stall, settings: Any) -> None:

@@ -117,6 +117,15 @@ class Threads:
             self.give_back()
 
 
+async def first_part(receive: Receive) -> Message:
+    """What comes after the headers. Raises RequestTooSlow when nothing does: they may have promised a body."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await receive()
+    except TimeoutError:
+        raise RequestTooSlow from None
+
+
 class Bodies:
     """The bodies that are being read now. Belongs to one event loop."""
 
@@ -128,7 +137,7 @@ class Bodies:
         largest = LARGEST_UPLOAD_BYTES if scope["path"].startswith("/admin/") else LARGEST_BODY_BYTES
         if _announced(scope) > largest:
             raise BodyTooLarge
-        first = await receive()
+        first = await first_part(receive)
         if not first.get("more_body"):
             return _part(first, largest)
         address = (scope.get("client") or ("",))[0]
