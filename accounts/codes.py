@@ -20,8 +20,8 @@ from accounts.errors import SmsNotSent, WrongCode
 from accounts.models import ATTEMPTS_PER_CODE, SmsCode
 from waimai.infra.breaker import Breaker, CircuitOpen
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore
 from waimai.infra.errors import RateLimited, ValidationFailed
+from waimai.infra.rows import insert_ignore
 from waimai.infra.sharding import DEFAULT
 
 logger = logging.getLogger(__name__)

@@ -144,17 +144,15 @@ def _read_access(raw: str) -> AccessClaims | None:
 
 
 def valid_claims(claims: Iterable[AccessClaims]) -> set[AccessClaims]:
-    """Those whose user may still act, whose password is still the same and whose session goes on; in two queries."""
+    """Those whose user may still act, whose password is still the same and whose session goes on; in one query."""
     asked = set(claims)
-    users = User.objects.filter(pk__in={each.user_id for each in asked}, is_active=True)
-    made_with = {pk: get_md5_hash_password(password) for pk, password in users.values_list("pk", "password")}
-    sessions = LoginSession.objects.filter(pk__in={each.session for each in asked}, ended_at=None)
-    going_on = {(str(pk), user_id) for pk, user_id in sessions.values_list("pk", "user_id")}
+    sessions = LoginSession.objects.filter(pk__in={each.session for each in asked}, ended_at=None, user__is_active=True)
+    found = sessions.values_list("pk", "user_id", "user__password")
+    made_with = {(session, user_id): get_md5_hash_password(password) for session, user_id, password in found}
     return {
         each
         for each in asked
-        if (each.session, each.user_id) in going_on
-        and constant_time_compare(made_with.get(each.user_id, ""), each.made_with)
+        if (key := (each.session, each.user_id)) in made_with and constant_time_compare(made_with[key], each.made_with)
     }
 
 

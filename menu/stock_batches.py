@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +12,8 @@ from django.db.models import F
 from menu.models import Item, Stock, StockHold
 from menu.stock import HELD, STEP, _enough, _tell_low
 from waimai.infra.barrier import enter_many
-from waimai.infra.db import insert_rows, run_atomic
+from waimai.infra.db import run_atomic
+from waimai.infra.rows import insert_rows
 from waimai.infra.sharding import DEFAULT
 
 Demands = Mapping[int, Mapping[int, int]]
@@ -44,17 +45,25 @@ def _hold_many(demands: Demands) -> Short:
         raise Overtaken
     insert_rows(StockHold, holds, using=DEFAULT)
     taken = {item_id: before[item_id] - left[item_id] for item_id in sorted(before) if left[item_id] < before[item_id]}
-    for item_id, portions in taken.items():
-        row = Stock.objects.filter(item_id=item_id, available__gte=portions)
-        if row.update(available=F("available") - portions, held=F("held") + portions) != 1:
-            raise Overtaken  # Only where nothing locks a row that is read.
+    _take(taken)
     _tell_low({item_id: left[item_id] for item_id in taken if left[item_id] < enough[item_id]})
     return _named(missing, before)
 
 
-def _share(demands: Demands, left: Counter[int]) -> tuple[list[StockHold], dict[int, dict[int, int]]]:
+def _take(portions: Mapping[int, int]) -> None:
+    """Count down the stock rows, which are locked: those that lose the same number in one statement."""
+    items_of: defaultdict[int, list[int]] = defaultdict(list)
+    for item_id, number in portions.items():
+        items_of[number].append(item_id)
+    for number, items in items_of.items():
+        rows = Stock.objects.filter(item_id__in=items, available__gte=number)
+        if rows.update(available=F("available") - number, held=F("held") + number) != len(items):
+            raise Overtaken  # Only where nothing locks a row that is read.
+
+
+def _share(demands: Demands, left: Counter[int]) -> tuple[list[dict[str, int]], dict[int, dict[int, int]]]:
     """Hand out what is `left`, which is counted down; returns the holds, and what others found of what they miss."""
-    holds: list[StockHold] = []
+    holds: list[dict[str, int]] = []
     missing: dict[int, dict[int, int]] = {}
     for order_id in sorted(demands):
         wanted = {item: n for item, n in sorted(demands[order_id].items()) if n > 0 and item in left}
@@ -63,7 +72,7 @@ def _share(demands: Demands, left: Counter[int]) -> tuple[list[StockHold], dict[
             continue
         for item, n in wanted.items():
             left[item] -= n
-            holds.append(StockHold(order_id=order_id, item_id=item, quantity=n))
+            holds.append({"order_id": order_id, "item_id": item, "quantity": n})
     return holds, missing
 
 

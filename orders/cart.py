@@ -18,8 +18,9 @@ from menu.services import LineRequest, Quote
 from orders.errors import CartEmpty
 from orders.models import LONGEST_OPTIONS, Cart, CartLine, Order
 from waimai.infra import idempotency, ids
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import DomainError, NotFound
+from waimai.infra.rows import insert_ignore
 from waimai.infra.sharding import bucket_of_user, shard_of_user
 
 ROUTE = "cart.add"

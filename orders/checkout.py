@@ -17,6 +17,7 @@ from orders.errors import CartEmpty, DeliveryTimeInvalid, TotalChanged
 from orders.models import Order, OrderLine
 from orders.states import Status
 from waimai.infra import idempotency, ids
+from waimai.infra.rows import new
 from waimai.infra.sharding import bucket_of_user
 
 ROUTE = "orders.place"
@@ -86,7 +87,8 @@ def draft(checkout: Checkout, *, address: AddressInfo, menu_now: Menu, now: date
 def _order(checkout: Checkout, quote: Quote, address: AddressInfo, now: datetime) -> Order:
     """The order, in the very values that the database will give back: its first answer is made of them."""
     bucket = bucket_of_user(checkout.user_id)
-    return Order(
+    return new(
+        Order,
         id=ids.new_id(bucket),
         bucket=bucket,
         user_id=checkout.user_id,
@@ -135,7 +137,8 @@ def _time_of_delivery(chosen: datetime | None, now: datetime) -> datetime:
 
 def _lines(order: Order, quote: Quote) -> list[OrderLine]:
     return [
-        OrderLine(
+        new(
+            OrderLine,
             order_id=order.pk,
             n=n,
             bucket=order.bucket,

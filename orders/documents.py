@@ -72,7 +72,8 @@ def history_of(order_ids: Iterable[int], *, using: str) -> dict[int, list[OrderC
 
 def snapshot(order: Order, lines: Sequence[OrderLine]) -> Document:
     """The facts of an order for events and the desk, in plain values."""
-    facts = {name: _plain(getattr(order, name)) for name in FACTS}
+    values = vars(order)
+    facts = {name: _plain(values[name]) for name in FACTS}
     return facts | {"lines": [line_document(line) for line in lines]}
 
 

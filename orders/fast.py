@@ -7,7 +7,6 @@ all of placing.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from decimal import Decimal
@@ -39,7 +38,6 @@ from waimai.infra.fast_door import (
     reply,
 )
 from waimai.infra.gate import first_part
-from waimai.infra.group_commit import PATIENCE_SECONDS
 from waimai.infra.http import as_domain_error, caller, refused_directly
 
 logger = logging.getLogger(__name__)
@@ -118,8 +116,8 @@ async def _place(call: Call, checkout: Checkout, pass_: Pass, heard: Headers, se
 
 
 async def _placed(checkout: Checkout, pass_: Pass, language: str) -> bytes:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        outcome = await mailbox().wait_for(submit(checkout, pass_, language=language))
+    box = mailbox()
+    outcome = await box.wait_for(submit(checkout, pass_, language=language, gather=box.catch_up))
     if not isinstance(outcome, Stored):
         raise LongWay
     # Nothing of a new order is in any language.

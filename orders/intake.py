@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache, partial
 from itertools import groupby
+from typing import Any
 
 from django.db import DatabaseError
 from django.utils.translation import override
@@ -28,10 +29,11 @@ from orders.models import Order, OrderChange, OrderLine, Saga
 from orders.states import Actor, Move, Status
 from waimai.infra import crashpoints, idempotency, timers
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_rows, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import DomainError, IdempotencyKeyReused, ServiceUnavailable
 from waimai.infra.group_commit import GroupCommit
 from waimai.infra.outages import is_outage
+from waimai.infra.rows import insert_rows
 
 logger = logging.getLogger(__name__)
 T0 = crashpoints.around("place.t0")
@@ -106,7 +108,7 @@ def _keep(batch: Batch, drafts: dict[int, Draft]) -> None:
         batch.outcomes[n] = rival
     stored = {n: each for n, each in drafts.items() if n not in rivals}
     limited = [each for each in stored.values() if each.order.limited]
-    reserved = _reserve(limited, using) if limited else {}
+    reserved = _reserve(limited, rows, using) if limited else {}
     for n, each in stored.items():
         number = each.order.pk
         batch.outcomes[n] = reserved.get(number) or Stored(each.order, each.lines, [rows[number]])
@@ -121,8 +123,8 @@ def _store(
     orders = [each.order for each in kept]
     if not orders:
         return rivals, {}
-    insert_rows(Order, orders, using=using)
-    insert_rows(OrderLine, [line for each in kept for line in each.lines], using=using)
+    insert_rows(Order, list(map(vars, orders)), using=using)
+    insert_rows(OrderLine, [vars(line) for each in kept for line in each.lines], using=using)
     insert_rows(Saga, [_saga(order) for order in orders], using=using)
     rows: dict[int, OrderChange] = {}
     for limited, move in ((False, PLACED), (True, BEGUN)):
@@ -154,49 +156,57 @@ def _claim(
     return rivals
 
 
-def _saga(order: Order) -> Saga:
+def _saga(order: Order) -> dict[str, Any]:
     soon = order.placed_at + timedelta(seconds=saga.RECOVER_AFTER_SECONDS)
-    return Saga(
-        order_id=order.pk,
-        bucket=order.bucket,
-        state=Saga.State.RUNNING,
-        step=Saga.Step.RESERVE if order.limited else Saga.Step.CHARGE,
-        next_at=soon if order.limited else None,
-    )
+    return {
+        "order_id": order.pk,
+        "bucket": order.bucket,
+        "state": Saga.State.RUNNING,
+        "step": Saga.Step.RESERVE if order.limited else Saga.Step.CHARGE,
+        "next_at": soon if order.limited else None,
+    }
 
 
-def _reserve(drafts: Sequence[Draft], using: str) -> dict[int, Outcome | Exception]:
+def _reserve(drafts: Sequence[Draft], begun: dict[int, OrderChange], using: str) -> dict[int, Outcome | Exception]:
     """T1 and T2 for orders that wait for portions; what became of each, by number.
 
     T0 stands: whatever fails here is unknown, not undone. Recovery goes on with it, and its customer asks again.
     """
-    demands = {each.order.pk: each.demands for each in drafts}
-    failed = _hold_and_open(demands, using)
-    try:
-        now = {row.pk: row for row in Order.objects.on(using).filter(pk__in=list(demands))}
-        history = documents.history_of(demands, using=using)
-    except DatabaseError as error:
-        logger.warning("%s: %s orders placed, but not read back: %r", using, len(demands), error)
-        return {number: failed.get(number) or ServiceUnavailable() for number in demands}
-    lines = {each.order.pk: each.lines for each in drafts}
-    return {number: failed.get(number) or Stored(now[number], lines[number], history[number]) for number in demands}
+    opened, failed = _hold_and_open(drafts, using)
+    outcomes: dict[int, Outcome | Exception] = {**failed}
+    for each in drafts:
+        if (row := opened.get(each.order.pk)) is not None:
+            outcomes[each.order.pk] = Stored(each.order, each.lines, [begun[each.order.pk], row])
+    if others := [each for each in drafts if each.order.pk not in outcomes]:
+        outcomes |= _read_back(others, using)
+    return outcomes
 
 
-def _hold_and_open(demands: dict[int, dict[int, int]], using: str) -> dict[int, Exception]:
-    """Together, or else one by one; returns what failed."""
-    if len(demands) > 1:
+def _hold_and_open(drafts: Sequence[Draft], using: str) -> tuple[dict[int, OrderChange], dict[int, Exception]]:
+    """Together, or else one by one; returns what moved in our own hands, and what failed."""
+    if len(drafts) > 1:
+        demands = {each.order.pk: each.demands for each in drafts}
         try:
-            saga.reserve_many(demands, using=using)
+            return saga.reserve_many([each.order for each in drafts], demands, using=using), {}
         except Exception as error:  # noqa: BLE001 - whatever it is, the sagas go on
-            logger.warning("%s: %s reservations failed together: %r", using, len(demands), error)
+            logger.warning("%s: %s reservations failed together: %r", using, len(drafts), error)
             if is_outage(error):
-                return {order_id: ServiceUnavailable() for order_id in demands}
-        else:
-            return {}
+                return {}, {order_id: ServiceUnavailable() for order_id in demands}
     failed: dict[int, Exception] = {}
-    for order_id, wanted in demands.items():
+    for each in drafts:
         try:
-            saga.reserve(order_id, wanted)
+            saga.reserve(each.order.pk, each.demands)
         except Exception as error:  # noqa: BLE001 - as above
-            failed[order_id] = error
-    return failed
+            failed[each.order.pk] = error
+    return {}, failed
+
+
+def _read_back(drafts: Sequence[Draft], using: str) -> dict[int, Outcome | Exception]:
+    numbers = [each.order.pk for each in drafts]
+    try:
+        now = {row.pk: row for row in Order.objects.on(using).filter(pk__in=numbers)}
+        history = documents.history_of(numbers, using=using)
+    except DatabaseError as error:
+        logger.warning("%s: %s orders placed, but not read back: %r", using, len(numbers), error)
+        return {number: ServiceUnavailable() for number in numbers}
+    return {each.order.pk: Stored(now[each.order.pk], each.lines, history[each.order.pk]) for each in drafts}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # As long as a unique key of MySQL may be; about twenty options.
 LONGEST_OPTIONS = 191
+OUR_REASONS = frozenset(Reason.values)
 
 
 def _money(label: str | StrPromise) -> models.DecimalField[Decimal, Decimal]:
@@ -112,7 +113,7 @@ class OrderChange(ShardedModel):
 
     def reason_text(self) -> str:
         """The reason in the reader's language, where it is one of ours."""
-        return str(Reason(self.reason).label) if self.reason in Reason.values else self.reason
+        return str(Reason(self.reason).label) if self.reason in OUR_REASONS else self.reason
 
 
 class Saga(ShardedModel):

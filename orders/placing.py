@@ -7,6 +7,7 @@ shared with whoever orders at the same moment (`orders.intake`); the answer is m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -46,15 +47,16 @@ def place(checkout: Checkout) -> Placed:
     return answer(intake.group(shard_of_user(checkout.user_id)).run(_request(checkout)))
 
 
-def submit(checkout: Checkout, pass_: Pass, *, language: str) -> Future[Outcome]:
+def submit(checkout: Checkout, pass_: Pass, *, language: str, gather: Callable[[], None]) -> Future[Outcome]:
     """`place` for an event loop: the outcome will be there after the commit, and `answer` makes an answer of it.
 
-    Who asks is let in with the batch: LongWay is raised for whoever isn't, as for what must be read again.
+    Who asks is let in with the batch: LongWay is raised for whoever isn't, as for what must be read again. `gather` as
+    in `GroupCommit.submit`.
     """
     shard = shard_at_hand(checkout.user_id)
     if shard is None:
         raise LongWay
-    return intake.group(shard).submit(Request(checkout, language, *checkout.idempotency(), pass_))
+    return intake.group(shard).submit(Request(checkout, language, *checkout.idempotency(), pass_), gather)
 
 
 def answer(outcome: Outcome) -> Placed:

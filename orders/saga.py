@@ -32,7 +32,7 @@ from orders import cart, changes, compensation, documents
 from orders.changes import By
 from orders.compensation import EXPIRE
 from orders.errors import InvalidTransition
-from orders.models import Order, Saga
+from orders.models import Order, OrderChange, Saga
 from orders.states import Actor, Reason, Status
 from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
@@ -70,16 +70,26 @@ def reserve(order_id: int, demands: Mapping[int, int], *, version: int = FIRST_V
         _open_for_payment([order_id], using=shard_of_id(order_id))
 
 
-def reserve_many(demands: Mapping[int, Mapping[int, int]], *, using: str) -> None:
-    """`reserve` for new orders of one shard: T1 and T2 are each one transaction for all of them.
+def reserve_many(
+    orders: Sequence[Order], demands: Mapping[int, Mapping[int, int]], *, using: str
+) -> dict[int, OrderChange]:
+    """`reserve` for orders of one shard that were just written: T1 and T2 are each one transaction for all of them.
 
+    Returns the history rows of those that were opened for payment, and sets these orders so; the others were cancelled.
     Raises also when only some were reserved: `reserve` may then be called for each.
     """
     short = menu.services.hold_many(demands)
-    if held := [order_id for order_id in demands if order_id not in short]:
-        _open_for_payment(held, using=using)
+    held = [order for order in orders if order.pk not in short]
+    opened = run_atomic(using, lambda: _open_new(held, using), commit=T2) if held else []
     for order_id, items in short.items():
         _give_up(order_id, FIRST_VERSION, Reason.SOLD_OUT, sold_out=items)
+    return {row.order_id: row for row in opened}
+
+
+def _open_new(orders: Sequence[Order], using: str) -> list[OrderChange]:
+    rows = changes.move_new(orders, Order.confirm, using=using, by=By(Actor.CUSTOMER), at=db_now(using))
+    _await_payment(orders, using)
+    return rows
 
 
 def _open_for_payment(order_ids: Sequence[int], *, using: str) -> None:
@@ -88,19 +98,22 @@ def _open_for_payment(order_ids: Sequence[int], *, using: str) -> None:
     def body() -> set[int]:
         by, at = By(Actor.CUSTOMER), db_now(using)
         orders = changes.change_many(order_ids, Order.confirm, using=using, by=by, at=at)
-        moved = [order.pk for order in orders]
-        timers.schedule_many(EXPIRE, [(order.pk, order.expires_at) for order in orders], using=using, new=True)
-        for order in orders:
-            cart.empty_after_order(order, using=using)
-        rows = Saga.objects.on(using).filter(order_id__in=moved)
-        rows.update(step=Saga.Step.CHARGE, next_at=None, attempts=0, version=F("version") + 1)
-        return set(moved)
+        _await_payment(orders, using)
+        return {order.pk for order in orders}
 
     passed_over = set(order_ids) - run_atomic(using, body, commit=T2)
     if passed_over:
         # Those that were cancelled between our hold and now: what we just held has to go back.
         cancelled = Order.objects.on(using).filter(pk__in=passed_over, status=Status.CANCELLED)
         menu.services.release_stock(order_ids=list(cancelled.values_list("pk", flat=True)))
+
+
+def _await_payment(orders: Sequence[Order], using: str) -> None:
+    timers.schedule_many(EXPIRE, [(order.pk, order.expires_at) for order in orders], using=using, new=True)
+    for order in orders:
+        cart.empty_after_order(order, using=using)
+    rows = Saga.objects.on(using).filter(order_id__in=[order.pk for order in orders])
+    rows.update(step=Saga.Step.CHARGE, next_at=None, attempts=0, version=F("version") + 1)
 
 
 def _give_up(order_id: int, version: int, reason: Reason, *, sold_out: list[Any]) -> None:

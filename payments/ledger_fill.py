@@ -10,7 +10,8 @@ from typing import Any
 
 from django.db.models import Model
 
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
+from waimai.infra.rows import insert_ignore
 
 BATCH = 500
 

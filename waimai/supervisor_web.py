@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import sys
@@ -14,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 GRACE_SECONDS = 4
 HEADERS_SECONDS = 10.0
 WANTED_FILES = 16_384
+# The interpreter's own figure is 700; a batch of orders makes tens of thousands.
+YOUNG_OBJECTS = 20_000
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -60,6 +63,16 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def spare_the_collector() -> None:
+    """Let the garbage collector pass over what lives as long as the process, and look less often.
+
+    Django's half a million objects are looked at again and again for nothing: a fifth of the time in a rush.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
+
+
 def main() -> None:
     """Serve on the file descriptor named by the first argument until SIGTERM."""
     allow_many_connections()
@@ -76,6 +89,8 @@ def main() -> None:
         lifespan="off",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    config.load()
+    spare_the_collector()
     uvicorn.Server(config).run(sockets=[listener])
 
 

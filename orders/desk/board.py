@@ -16,8 +16,9 @@ from orders.services import Document
 from waimai.infra import crashpoints
 from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import PermissionRefused
+from waimai.infra.rows import insert_ignore
 from waimai.infra.sharding import DEFAULT
 
 KIND_OF: dict[str, str] = {

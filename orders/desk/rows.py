@@ -12,7 +12,8 @@ from orders.desk.models import DeskOrder
 from orders.services import Document
 from waimai.infra import archive
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
+from waimai.infra.rows import insert_ignore
 from waimai.infra.sharding import DEFAULT, shards
 
 COPIED = (

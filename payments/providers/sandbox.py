@@ -32,7 +32,8 @@ from payments.providers.sandbox_faults import fail_next as fail_next
 from payments.providers.sandbox_faults import with_faults
 from waimai.infra import ids, sharding, timers
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
+from waimai.infra.rows import insert_ignore
 
 NAME = "sandbox"
 # The kind of the timer that books what a payer was told to do and delivers the notice of it.

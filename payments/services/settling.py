@@ -16,8 +16,8 @@ from payments.services import ledger, reading
 from payments.states import SOURCES, PaymentStatus
 from waimai.infra import ids, outbox, timers
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore
 from waimai.infra.errors import NotFound
+from waimai.infra.rows import insert_ignore
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from payments.providers.base import Notification, Provider, RefundDone
 from payments.services import refunding, settling
 from waimai.infra import crashpoints, ids, sharding
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
+from waimai.infra.rows import insert_ignore
 
 MAX_WEBHOOK_BYTES = 64 * 1024
 APPLIED, ANSWERED = crashpoints.around("webhook.apply"), crashpoints.point("webhook.answer")

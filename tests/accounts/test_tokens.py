@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -281,3 +282,21 @@ def test_the_api_rotates_once() -> None:
     second = Api().post("auth/refresh/", {"refresh": pair.refresh})
     assert (first.status_code, sorted(read(first))) == (200, ["access", "refresh"])
     assert (second.status_code, read(second)["code"]) == (401, "invalid_token")
+
+
+def test_many_claims_are_judged_in_one_query_each_on_its_own(
+    django_assert_num_queries: Any,
+) -> None:
+    mei, tao, eve = customer(), customer(TAO), customer("13800000009")
+    tokens = [services.issue_tokens(user) for user in (mei, tao, eve)]
+    good, of_tao, of_eve = (services.read_access(f"Bearer {pair.access}") for pair in tokens)
+    assert good is not None
+    assert of_tao is not None
+    assert of_eve is not None
+    User.objects.filter(pk=eve.pk).update(is_active=False)
+    foreign = dataclasses.replace(good, user_id=tao.pk)
+    old_password = dataclasses.replace(of_tao, made_with="of another password")
+    # What is known of nobody must not match what a claim leaves out.
+    nothing = dataclasses.replace(good, session="no such session", made_with="")
+    with django_assert_num_queries(1):
+        assert services.valid_claims([good, of_tao, of_eve, foreign, old_password, nothing]) == {good, of_tao}

@@ -13,8 +13,9 @@ from tests.factories import at_once, rolled_back
 from waimai.infra import ids
 from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.models import Barrier, Timer
+from waimai.infra.rows import insert_ignore
 
 pytestmark = pytest.mark.data
 HERE = "orders_0"

@@ -9,11 +9,11 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from tests.factories import at_once
-from waimai.infra import db, ids
+from waimai.infra import db
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import ServiceUnavailable
-from waimai.infra.models import Timer, TimerCursor
+from waimai.infra.models import TimerCursor
 
 pytestmark = pytest.mark.data
 HERE = "orders_0"
@@ -157,50 +157,6 @@ def _impatient() -> Iterator[None]:
         yield
     finally:
         connections[HERE].close()
-
-
-# --- insert_ignore ---
-
-
-def timer(ref_id: int, kind: str = "tea") -> dict[str, object]:
-    return {"kind": kind, "ref_id": ref_id, "bucket": 0, "due_at": db_now(HERE)}
-
-
-def test_what_is_free_goes_in() -> None:
-    assert insert_ignore(Timer, [timer(1) | {"attempts": 0}, timer(2) | {"attempts": 0}], using=HERE) == 2
-
-
-def test_what_is_taken_is_passed_over_and_not_counted() -> None:
-    rows = [timer(n) | {"attempts": 4} for n in (1, 2)]
-    insert_ignore(Timer, rows, using=HERE)
-    again = [timer(n) | {"attempts": 9} for n in (1, 2, 3)]
-    assert insert_ignore(Timer, again, using=HERE) == 1
-    assert list(Timer.objects.on(HERE).order_by("ref_id").values_list("attempts", flat=True)) == [4, 4, 9]
-
-
-def test_the_same_row_again_counts_nothing() -> None:
-    row = timer(1) | {"attempts": 0}
-    assert [insert_ignore(Timer, [row], using=HERE) for _ in range(3)] == [1, 0, 0]
-
-
-def test_nothing_to_insert_asks_no_database() -> None:
-    assert insert_ignore(Timer, [], using="no such database") == 0
-
-
-def test_times_and_large_numbers_come_back_as_they_were() -> None:
-    ref_id, now = ids.new_id(1023), db_now(HERE)
-    insert_ignore(Timer, [timer(ref_id) | {"attempts": 0, "due_at": now}], using=HERE)
-    row = Timer.objects.on(HERE).get(ref_id=ref_id)
-    assert (row.ref_id, row.due_at) == (ref_id, now)
-
-
-def test_of_eight_at_once_one_goes_in() -> None:
-    row = timer(1) | {"attempts": 0}
-
-    def insert() -> int:
-        return run_atomic(HERE, lambda: insert_ignore(Timer, [row], using=HERE), tries=10)
-
-    assert sorted(at_once(*[insert] * 8), key=str) == [0] * 7 + [1]
 
 
 def test_every_connection_speaks_utc() -> None:

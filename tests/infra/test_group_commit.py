@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -208,3 +208,16 @@ def test_a_child_begins_anew(ledger: Ledger, group: GroupCommit[int, int], threa
     os.close(writer)
     ledger.first_may_end.set()
     assert first.result() == -1
+
+
+def test_before_each_batch_the_thread_has_gathered_what_came(group: GroupCommit[int, int], ledger: Ledger) -> None:
+    late = iter([2, 3])
+    futures: list[Future[int]] = []
+
+    def gather() -> None:
+        futures.extend(group.submit(job) for job in late)
+
+    futures.append(group.submit(1, gather))
+    assert futures[0].result(10) == -1
+    assert sorted(future.result(10) for future in list(futures)) == [-3, -2, -1]
+    assert ledger.batches == [[1, 2, 3]]

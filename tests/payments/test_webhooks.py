@@ -29,8 +29,8 @@ from tests.payments.factories import (
 )
 from waimai.infra import outbox, sharding
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore
 from waimai.infra.errors import NotFound
+from waimai.infra.rows import insert_ignore
 
 pytestmark = pytest.mark.data
 

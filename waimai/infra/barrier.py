@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from waimai.infra import ids
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore
 from waimai.infra.models import Barrier
+from waimai.infra.rows import insert_ignore
 
 
 def with_barrier(*, using: str, saga_id: int, step: str, op: Literal["do", "undo"], body: Callable[[], None]) -> bool:

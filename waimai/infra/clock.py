@@ -18,4 +18,4 @@ def db_now(using: str) -> datetime:
     with connection.cursor() as cursor:
         # No parameters: the driver then leaves the per cent signs of the format alone.
         cursor.execute(NOW_SQL[connection.vendor])
-        return datetime.strptime(cursor.fetchone()[0], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+        return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -97,6 +98,7 @@ def _is_plain(path: str) -> bool:
     return "//" not in path and "/." not in path
 
 
+@lru_cache(ratelimit.MOST_REMEMBERED)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_network(address).is_loopback

@@ -25,6 +25,7 @@ from django.utils.translation import get_language_from_request, override
 from prometheus_client import Counter
 
 from waimai.infra.errors import DomainError
+from waimai.infra.group_commit import PATIENCE_SECONDS
 from waimai.infra.http import problem, refusal_headers, request_id_for
 
 Scope = MutableMapping[str, Any]
@@ -36,6 +37,10 @@ Headers = list[tuple[bytes, bytes]]
 
 T = TypeVar("T")
 MOST_KINDS = 1000
+# Turns of the loop until what lies in its sockets is read, has become a request, and was handed in.
+TURNS_TO_HAND_IN = 4
+LONGEST_CATCH_UP_SECONDS = 0.05
+PATIENCE_WATCHED_EVERY_SECONDS = 0.5
 # What the middleware, the language and the form of an answer depend on.
 TELLING = (b"host", b"x-forwarded-proto", b"accept-language", b"accept")
 PLAIN_ACCEPT = (b"", b"*/*", b"application/json")
@@ -127,12 +132,45 @@ class Mailbox:
         self._loop = loop
         self._lock = threading.Lock()
         self._arrived: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        # Until when each is waited for, the longest first.
+        self._waiting: dict[asyncio.Future[Any], float] = {}
+        self._watch: asyncio.TimerHandle | None = None
 
     async def wait_for(self, done: Future[T]) -> T:
-        """The result of a future of another thread. Raises what it raises."""
+        """The result of a future of another thread. Raises what it raises; TimeoutError after `PATIENCE_SECONDS`."""
         waiter: asyncio.Future[T] = self._loop.create_future()
         done.add_done_callback(partial(self._put, waiter))
-        return await waiter
+        self._waiting[waiter] = self._loop.time() + PATIENCE_SECONDS
+        if self._watch is None:
+            self._watch = self._loop.call_later(PATIENCE_WATCHED_EVERY_SECONDS, self._lose_patience)
+        try:
+            return await waiter
+        finally:
+            del self._waiting[waiter]
+
+    def _lose_patience(self) -> None:
+        """One timer for all of them: one for each would cost more than it waits for."""
+        now = self._loop.time()
+        for waiter, until in self._waiting.items():
+            if until > now:
+                break
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())
+        self._watch = None
+        if self._waiting:
+            self._watch = self._loop.call_later(PATIENCE_WATCHED_EVERY_SECONDS, self._lose_patience)
+
+    def catch_up(self) -> None:
+        """For other threads: wait until the loop has seen to what had come by now; a moment at most."""
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(self._after_turns, TURNS_TO_HAND_IN, done)
+        done.wait(LONGEST_CATCH_UP_SECONDS)
+
+    def _after_turns(self, turns: int, done: threading.Event) -> None:
+        if turns == 0:
+            done.set()
+        else:
+            self._loop.call_soon(self._after_turns, turns - 1, done)
 
     def _put(self, waiter: asyncio.Future[Any], done: Future[Any]) -> None:
         with self._lock:

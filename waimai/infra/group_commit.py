@@ -46,6 +46,7 @@ _refused = Counter("waimai_intake_refused", "Jobs that found the queue full, or 
 @dataclass(eq=False)
 class _Slot(Generic[J, R]):
     job: J
+    gather: Callable[[], None] | None = None
     future: Future[R] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
 
@@ -89,20 +90,24 @@ class GroupCommit(Generic[J, R]):
             self._withdraw(slot)
             raise ServiceUnavailable from None
 
-    def submit(self, job: J) -> Future[R]:
-        """Have a job written by the group's thread: for event loops, which must not wait. Raises like `run`."""
-        slot, leads = self._join(job)
+    def submit(self, job: J, gather: Callable[[], None] | None = None) -> Future[R]:
+        """Have a job written by the group's thread: for event loops, which must not wait. Raises like `run`.
+
+        `gather`, called by that thread, waits until its caller has handed in what has come meanwhile: a busy writer
+        holds the interpreter, and would else find hardly more than what it left behind.
+        """
+        slot, leads = self._join(job, gather)
         if leads:
             self._pass_on()
         return slot.future
 
-    def _join(self, job: J) -> tuple[_Slot[J, R], bool]:
+    def _join(self, job: J, gather: Callable[[], None] | None = None) -> tuple[_Slot[J, R], bool]:
         """Stand in the queue; True when nobody writes, so that it is the caller's turn to see to it."""
         with self._lock:
             if len(self._queue) >= LONGEST_QUEUE:
                 _refused.labels(self.name, "full").inc()
                 raise ServiceUnavailable(retry_after=1)
-            slot: _Slot[J, R] = _Slot(job)
+            slot: _Slot[J, R] = _Slot(job, gather)
             self._queue.append(slot)
             leads, self._led = not self._led, True
         return slot, leads
@@ -123,9 +128,16 @@ class GroupCommit(Generic[J, R]):
             connection.close_if_unusable_or_obsolete()
         try:
             while self._queue:
+                self._gather()
                 self._write_batch()
         finally:
             self._pass_on()
+
+    def _gather(self) -> None:
+        with self._lock:
+            gather = self._queue[0].gather if self._queue else None
+        if gather is not None:
+            gather()
 
     def _write_batch(self) -> None:
         with self._lock:

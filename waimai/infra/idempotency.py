@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore
 from waimai.infra.errors import IdempotencyKeyReused
 from waimai.infra.models import IdempotencyKey
+from waimai.infra.rows import insert_ignore
 from waimai.infra.sharding import bucket_of_user
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 
 def fingerprint(route: str, body: object) -> str:
     """SHA-256 (hex) of a route and the canonical JSON of a body."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(f"{route}\n{canonical}".encode()).hexdigest()
+    return hashlib.sha256(f"{route}\n{_canonical(body)}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

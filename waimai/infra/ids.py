@@ -19,8 +19,9 @@ from django.db import connections
 from django.utils import timezone
 
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import ServiceUnavailable
+from waimai.infra.rows import insert_ignore
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import secrets
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -22,9 +22,10 @@ from django.db.models import Count, F, Min, QuerySet
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_rows, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.models import OutboxMessage
+from waimai.infra.rows import insert_rows
 
 logger = logging.getLogger(__name__)
 
@@ -98,16 +99,16 @@ def publish_many(events: Sequence[Event], *, using: str) -> None:
         insert_rows(OutboxMessage, [_row(event, now) for event in heard], using=using)
 
 
-def _row(event: Event, now: Any) -> OutboxMessage:
-    return OutboxMessage(
-        bucket=ids.bucket_of(event.key),
-        topic=event.topic,
-        key=event.key,
-        version=event.version,
-        payload=msgspec.to_builtins(event),
-        next_at=now,
-        created_at=now,
-    )
+def _row(event: Event, now: datetime) -> dict[str, Any]:
+    return {
+        "bucket": ids.bucket_of(event.key),
+        "topic": event.topic,
+        "key": event.key,
+        "version": event.version,
+        "payload": event,
+        "next_at": now,
+        "created_at": now,
+    }
 
 
 def relay(using: str, *, limit: int = CLAIMED_AT_ONCE) -> int:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from django.db import InterfaceError, OperationalError, connections
 
 from waimai.infra import crashpoints, ids
 from waimai.infra.clock import db_now
-from waimai.infra.db import insert_ignore, insert_rows, run_atomic
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.models import Timer, TimerCursor
+from waimai.infra.rows import insert_ignore, insert_rows
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ TRIES_BEFORE_PARKING = 8
 DIED = "the process died with it"
 # Where the due time of a parked timer stands: nobody gets there.
 PARKED = datetime(9000, 1, 1, tzinfo=UTC)
-# A database that is down or busy is nobody's poison.
 TRANSIENT = (OperationalError, InterfaceError, ServiceUnavailable)
 FIRED, CLAIMED = crashpoints.around("timer.fire"), crashpoints.around("timer.claim")
 WINDOW, SENT, PUT_OFF = (crashpoints.around(f"timer.{name}") for name in ("window", "send", "retry"))
@@ -94,13 +94,13 @@ def schedule(kind: str, ref_id: int, *, due_at: datetime, using: str) -> None:
 
 def schedule_many(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: str, new: bool = False) -> None:
     """`schedule` for many, in one statement; what is moved begins anew. `new`: none can stand there yet: cheaper."""
-    rows = [Timer(kind=kind, ref_id=ref, bucket=ids.bucket_of(ref), due_at=due) for ref, due in pairs]
+    rows = [{"kind": kind, "ref_id": ref, "bucket": ids.bucket_of(ref), "due_at": due} for ref, due in pairs]
     if new:
         insert_rows(Timer, rows, using=using)
         return
     unique = ["kind", "ref_id"] if connections[using].features.supports_update_conflicts_with_target else None
-    changed = ["due_at", "attempts", "error"]
-    Timer.objects.on(using).bulk_create(rows, update_conflicts=True, update_fields=changed, unique_fields=unique)
+    how: Any = {"update_conflicts": True, "update_fields": ["due_at", "attempts", "error"], "unique_fields": unique}
+    Timer.objects.on(using).bulk_create([Timer(**row) for row in rows], **how)
 
 
 def cancel(kind: str, ref_ids: Iterable[int], *, using: str) -> int:
