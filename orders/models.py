@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # As long as a unique key of MySQL may be; about twenty options.
 LONGEST_OPTIONS = 191
 OUR_REASONS = frozenset(Reason.values)
+# The index of a customer's orders.
+BY_USER = "order_of_user"
 
 
 def _money(label: str | StrPromise) -> models.DecimalField[Decimal, Decimal]:
@@ -70,7 +72,7 @@ class Order(OrderStates, ShardedModel):
     class Meta:
         verbose_name = _("订单")
         verbose_name_plural = _("订单")
-        indexes: ClassVar = [models.Index(fields=["user_id", "id"], name="order_of_user")]
+        indexes: ClassVar = [models.Index(fields=["user_id", "id"], name=BY_USER)]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -8,10 +8,11 @@ from typing import cast
 from django.db.models import QuerySet
 
 from orders import documents, timing
-from orders.models import Order
+from orders.models import BY_USER, Order
 from orders.states import Status
 from waimai.infra import ids
 from waimai.infra.clock import db_now
+from waimai.infra.db import by_index
 from waimai.infra.errors import NotFound
 from waimai.infra.sharding import shard_of_id, shard_of_user
 
@@ -44,7 +45,7 @@ def changes_since(*, order_id: int, seen: int) -> list[tuple[int, str, documents
 
 def orders_of(*, user_id: int, status: str | None = None) -> QuerySet[Order]:
     """A customer's orders for paging; those still being placed are not shown. Order it by `-id`."""
-    rows = cast("QuerySet[Order]", Order.objects.for_user(user_id).exclude(status=Status.PLACING))
+    rows: QuerySet[Order] = by_index(Order.objects.for_user(user_id), BY_USER).exclude(status=Status.PLACING)
     if not status:
         return rows
     _expire_overdue(user_id)
