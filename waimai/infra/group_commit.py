@@ -65,6 +65,7 @@ class GroupCommit(Generic[J, R]):
         # Whether somebody writes, and which thread does at this moment.
         self._led, self._leader = False, 0
         self._thread: ThreadPoolExecutor | None = None
+        _queued.labels(name).set_function(lambda: len(self._queue))
         _groups.add(self)
 
     def run(self, job: J) -> R:
@@ -142,7 +143,6 @@ class GroupCommit(Generic[J, R]):
     def _write_batch(self) -> None:
         with self._lock:
             slots = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_AT_ONCE))]
-            _queued.labels(self.name).set(len(self._queue))
         _batches.labels(self.name).observe(len(slots))
         for connection in connections.all(initialized_only=True):
             # A rush may go on for long: what broke in one batch must not break the next.
