@@ -38,7 +38,7 @@ from waimai.infra.fast_door import (
     reply,
 )
 from waimai.infra.gate import first_part
-from waimai.infra.http import as_domain_error, caller, refused_directly
+from waimai.infra.http import as_domain_error, caller, logged_as, refused_directly
 
 logger = logging.getLogger(__name__)
 PATH = "/api/v1/orders/"
@@ -93,8 +93,12 @@ async def place_order(scope: Scope, receive: Receive, send: Send, long_way: App)
         await long_way(scope, replaying(first, receive), listening)
         return
     try:
-        await _place(call, *prepared, heard, send)
+        with logged_as(call.request_id):
+            await _place(call, *prepared, heard, send)
     except LongWay:
+        # Under the id that the log has already.
+        others = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+        scope["headers"] = [*others, (b"x-request-id", call.request_id.encode())]
         await long_way(scope, replaying(first, receive), listening)
 
 

@@ -189,7 +189,7 @@ def _hold_and_open(drafts: Sequence[Draft], using: str) -> tuple[dict[int, Order
         try:
             return saga.reserve_many([each.order for each in drafts], demands, using=using), {}
         except Exception as error:  # noqa: BLE001 - whatever it is, the sagas go on
-            logger.warning("%s: %s reservations failed together: %r", using, len(drafts), error)
+            logger.warning("%s: reservations of %s failed together: %r", using, list(demands), error)
             if is_outage(error):
                 return {}, {order_id: ServiceUnavailable() for order_id in demands}
     failed: dict[int, Exception] = {}
@@ -207,6 +207,6 @@ def _read_back(drafts: Sequence[Draft], using: str) -> dict[int, Outcome | Excep
         now = {row.pk: row for row in Order.objects.on(using).filter(pk__in=numbers)}
         history = documents.history_of(numbers, using=using)
     except DatabaseError as error:
-        logger.warning("%s: %s orders placed, but not read back: %r", using, len(numbers), error)
+        logger.warning("%s: orders %s placed, but not read back: %r", using, numbers, error)
         return {number: ServiceUnavailable() for number in numbers}
     return {each.order.pk: Stored(now[each.order.pk], each.lines, history[each.order.pk]) for each in drafts}

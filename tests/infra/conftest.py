@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.infra.ledger import group, ledger, threads
 from tests.support.databases import Databases
 from waimai.infra import outbox, timers
 from waimai.infra.models import WorkerLease
+
+__all__ = ["group", "ledger", "threads"]
 
 
 @pytest.fixture

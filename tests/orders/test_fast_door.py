@@ -24,6 +24,7 @@ from tests.support.server import Server
 from waimai.infra import gate, group_commit, sharding
 from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.fast_door import answers
+from waimai.infra.http import RequestIdFilter
 from waimai.infra.ratelimit import Rate
 
 pytestmark = pytest.mark.data
@@ -300,7 +301,7 @@ def test_a_database_that_is_down_is_told_alike(
 
 
 def test_what_the_fast_door_does_not_understand_is_djangos(
-    ask: Ask, mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from orders import fast as door
 
@@ -308,8 +309,12 @@ def test_what_the_fast_door_does_not_understand_is_djangos(
         raise ValueError("no kitchen")
 
     monkeypatch.setattr(door, "answer", broken)
+    caplog.handler.addFilter(ids := RequestIdFilter())
     answer = ask(wish(mei, stall))
+    caplog.handler.removeFilter(ids)
     assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
+    (line,) = [line for line in caplog.records if "doesn't understand" in line.message]
+    assert line.__dict__["request_id"] == answer.headers["X-Request-ID"], "what we logged is found by its id"
 
 
 def test_a_database_that_went_away_is_no_mistake_of_ours(

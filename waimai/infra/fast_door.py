@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -76,6 +76,11 @@ class Call:
     def text(self, name: bytes) -> str:
         """A header, empty when absent."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    @cached_property
+    def request_id(self) -> str:
+        """The id under which it is answered and logged."""
+        return request_id_for(self.text(b"x-request-id"))
 
     @property
     def kind(self) -> tuple[bytes | None, ...]:
@@ -208,7 +213,7 @@ async def reply(
     changed = {name.lower().encode(): value.encode() for name, value in (more or {}).items()}
     headers = [(name, value) for name, value in heard if name.lower() not in changed]
     headers += changed.items()
-    headers.append((b"x-request-id", request_id_for(call.text(b"x-request-id")).encode()))
+    headers.append((b"x-request-id", call.request_id.encode()))
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -25,6 +25,7 @@ from django.db import connections
 from prometheus_client import Counter, Gauge, Histogram
 
 from waimai.infra.errors import ServiceUnavailable
+from waimai.infra.http import current_request_id, logged_as
 from waimai.infra.outages import is_outage
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class _Slot(Generic[J, R]):
     gather: Callable[[], None] | None = None
     future: Future[R] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
+    request_id: str = field(default_factory=current_request_id.get)
 
 
 class GroupCommit(Generic[J, R]):
@@ -161,11 +163,13 @@ class GroupCommit(Generic[J, R]):
                     slot.future.set_exception(ServiceUnavailable())
 
     def _settle(self, slots: Sequence[_Slot[J, R]]) -> None:
-        try:
-            outcomes = self._write([slot.job for slot in slots])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to those whom it concerns
-            self._settle_failure(slots, error)
-            return
+        # What is logged meanwhile may be about any of these requests.
+        with logged_as(" ".join(dict.fromkeys(slot.request_id for slot in slots))):
+            try:
+                outcomes = self._write([slot.job for slot in slots])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told to those whom it concerns
+                self._settle_failure(slots, error)
+                return
         for slot, outcome in zip(slots, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 slot.future.set_exception(outcome)

@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import Any
@@ -48,6 +49,16 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+@contextmanager
+def logged_as(request_id: str) -> Iterator[None]:
+    """What is logged inside carries this id, or several with spaces between them."""
+    token = current_request_id.set(request_id)
+    try:
+        yield
+    finally:
+        current_request_id.reset(token)
+
+
 def request_id_for(sent: str) -> str:
     """The id under which a request is answered and logged: the caller's, if it is sane, else a new one."""
     return sent if SANE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
@@ -62,11 +73,8 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         request_id = request_id_for(request.headers.get("X-Request-ID", ""))
-        token = current_request_id.set(request_id)
-        try:
+        with logged_as(request_id):
             response = self.get_response(request)
-        finally:
-            current_request_id.reset(token)
         response["X-Request-ID"] = request_id
         return response
 
