@@ -65,6 +65,20 @@ def on_sale(menu: Menu) -> tuple[MenuCategory, ...]:
     return tuple(category for category in shown if category.items)
 
 
+def found(categories: Iterable[MenuCategory], wanted: str) -> tuple[MenuCategory, ...]:
+    """What of a menu has `wanted` in its name, its description or its parts; all of it when nothing is wanted."""
+    text = wanted.casefold()
+    shown = (
+        dataclasses.replace(category, items=tuple(item for item in category.items if text in _described(item)))
+        for category in categories
+    )
+    return tuple(category for category in shown if category.items)
+
+
+def _described(item: MenuItem) -> str:
+    return " ".join([item.name, item.description, *(part.name for part in item.components)]).casefold()
+
+
 def menu_document(shop_id: int) -> MenuDocument:
     """The menu's document: what is on sale, in order. Whether the shop is open is not in it. Raises NoSuchShop."""
     ticket = prepared_menus.ticket()

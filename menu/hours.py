@@ -63,6 +63,12 @@ def _covers(span: OpeningSpan, weekday: int, clock: time) -> bool:
     return (span.weekday + 1) % 7 == weekday and clock < span.closes
 
 
+def hours_on(shop: HasHours, at: datetime) -> list[OpeningSpan]:
+    """The opening hours of the day of a moment, in the shop's own time zone, earliest first."""
+    weekday = at.astimezone(ZoneInfo(shop.time_zone)).weekday()
+    return sorted((span for span in shop.opening_hours if span.weekday == weekday), key=lambda span: span.opens)
+
+
 def next_opening(shop: HasHours, at: datetime) -> datetime | None:
     """When a shop that is closed at `at` opens by its hours (UTC); None when it was closed by hand, or is open."""
     if not shop.is_open or is_open_at(shop, at):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from menu import geo, pricing
 from menu.catalogue import (
+    found,
     get_menu,
     get_shop,
     image_url,
@@ -39,7 +40,7 @@ from menu.errors import (
     ShopClosed,
     SoldOut,
 )
-from menu.hours import business_date, is_open_at, next_opening
+from menu.hours import business_date, hours_on, is_open_at, next_opening
 from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
 from menu.snapshot import Menu, ShopInfo
 from menu.stock import (
@@ -87,11 +88,13 @@ __all__ = [
     "confirm_stock",
     "delete_category",
     "delete_item",
+    "found",
     "get_menu",
     "get_shop",
     "hold_many",
     "hold_stock",
     "holds_of",
+    "hours_on",
     "image_url",
     "is_open_at",
     "keep_picture",

@@ -14,4 +14,5 @@ api_patterns: list[URLPattern | URLResolver] = [
 page_patterns: list[URLPattern | URLResolver] = [
     path("", views.home, name="home"),
     path("shops/<int:shop_id>/", views.shop_menu, name="shop_menu"),
+    path("shops/<int:shop_id>/items/<int:item_id>/", views.menu_item, name="menu_item"),
 ]

@@ -6,8 +6,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
+from django_htmx.middleware import HtmxDetails
 
 from menu import services
+
+LONGEST_SEARCH = 50
+
+
+class HtmxRequest(HttpRequest):
+    """A request as the htmx middleware leaves it."""
+
+    htmx: HtmxDetails
 
 
 @require_safe
@@ -23,12 +32,31 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def shop_menu(request: HttpRequest, shop_id: int) -> HttpResponse:
-    """A shop's menu; each dish is a form that puts it into the cart."""
+    """A shop's menu, or what of it a search finds; each dish can be put into the cart where it stands."""
     menu, now = services.get_menu(shop_id), timezone.now()
+    wanted = request.GET.get("q", "").strip()[:LONGEST_SEARCH]
     context = {
         "shop": menu.shop,
         "is_open": services.is_open_at(menu.shop, now),
         "opens_at": services.next_opening(menu.shop, now),
-        "categories": services.on_sale(menu),
+        "hours_today": services.hours_on(menu.shop, now),
+        "categories": services.found(services.on_sale(menu), wanted),
+        "q": wanted,
     }
     return render(request, "menu/menu.html", context)
+
+
+@require_safe
+def menu_item(request: HtmxRequest, shop_id: int, item_id: int) -> HttpResponse:
+    """One dish with its options: a sheet over the menu, or a page of its own without JavaScript."""
+    menu = services.get_menu(shop_id)
+    item = menu.items.get(item_id)
+    if item is None or not item.on_sale:
+        raise services.NoSuchItem
+    context = {
+        "shop": menu.shop,
+        "item": item,
+        "is_open": services.is_open_at(menu.shop, timezone.now()),
+        "in_sheet": bool(request.htmx),
+    }
+    return render(request, "menu/_item_form.html" if request.htmx else "menu/item.html", context)

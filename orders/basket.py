@@ -23,6 +23,14 @@ class Row:
 
 
 @dataclass(frozen=True)
+class InCart:
+    """How many portions of an item are in the cart, and its line without options."""
+
+    portions: int = 0
+    line: Row | None = None
+
+
+@dataclass(frozen=True)
 class Basket:
     """The whole cart. `missing` yuan are missing to what the shop delivers for."""
 
@@ -31,6 +39,12 @@ class Basket:
     portions: int
     missing: Decimal
     ready: bool
+
+    def of_item(self, item_id: int) -> InCart:
+        """What of an item is in the cart."""
+        mine = [(row, line) for row, line in zip(self.rows, self.view.lines, strict=True) if line.item_id == item_id]
+        plain = next((row for row, line in mine if not line.options), None)
+        return InCart(sum(row.quantity for row, _line in mine), plain)
 
 
 def basket(view: CartView) -> Basket:

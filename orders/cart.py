@@ -57,7 +57,7 @@ def view(*, user_id: int, shop_id: int) -> CartView:
     using = shard_of_user(user_id)
     version = _version(user_id, shop_id)
     lines = tuple(_lines(user_id, shop_id, using))
-    return CartView(shop_id, version, lines, menu.services.quote(shop_id=shop_id, lines=[_request(x) for x in lines]))
+    return CartView(shop_id, version, lines, menu.services.quote(shop_id=shop_id, lines=[as_request(x) for x in lines]))
 
 
 def add(*, user_id: int, shop_id: int, line: LineRequest, key: str | None = None) -> CartView:
@@ -127,7 +127,7 @@ def clear(*, user_id: int, shop_id: int) -> None:
 def for_checkout(user_id: int, shop_id: int, *, seen_version: int | None) -> tuple[tuple[LineRequest, ...], int]:
     """The cart's lines and version. Raises CartEmpty, and CartChanged when it isn't the version that was seen."""
     version = _version(user_id, shop_id)
-    lines = tuple(_request(line) for line in _lines(user_id, shop_id, shard_of_user(user_id)))
+    lines = tuple(as_request(line) for line in _lines(user_id, shop_id, shard_of_user(user_id)))
     # Read around the lines: a change in between would be ordered unseen, under the version before it.
     if _version(user_id, shop_id) != version or seen_version not in (None, version):
         raise CartChanged
@@ -216,6 +216,7 @@ def _delete_lines(user_id: int, shop_id: int, using: str) -> None:
     CartLine.objects.on(using).filter(user_id=user_id, shop_id=shop_id).delete()
 
 
-def _request(line: CartLine) -> LineRequest:
+def as_request(line: CartLine) -> LineRequest:
+    """A line as the menu prices it."""
     options = tuple(int(number) for number in line.options.split(",") if number)
     return LineRequest(item_id=line.item_id, quantity=line.quantity, option_ids=options)

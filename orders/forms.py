@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -13,18 +14,28 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from menu.services import LineRequest
+from orders.cart import MOST_LINES
 
 HIGHEST_ID = 2**53 - 1
 Choices = Sequence[tuple[int, str]]
 LONGEST_NOTE = 200
 LONGEST_REASON = 200
 MOST_TABLEWARE = 99
+WRITTEN = re.compile(r"[0-9]{1,16}\.[0-9]{1,2}(\.[0-9]{1,16}){0,50}", re.ASCII)
+
+
+class _OfEveryGroup(forms.MultipleHiddenInput):
+    """Each group of radio buttons needs a name of its own: `option_1`, `option_2`."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        """What was chosen in all of them."""
+        return [value for key in data if key == name or key.startswith(f"{name}_") for value in data.getlist(key)]
 
 
 class _Numbers(forms.Field):
     """Any number of ids; an empty choice ("none of these") counts for nothing."""
 
-    widget = forms.MultipleHiddenInput
+    widget = _OfEveryGroup
 
     def to_python(self, value: Any) -> list[int]:
         """Ids, or a validation error for what isn't one."""
@@ -46,9 +57,36 @@ class AddForm(forms.Form):
 
 
 class QuantityForm(forms.Form):
-    """How many it shall be; 0 takes the line out."""
+    """How many it shall be; 0 takes the line out. `back` is the item on the menu where it was pressed."""
 
     quantity = forms.IntegerField(label=_("数量"), min_value=0, max_value=99)
+    back = forms.IntegerField(required=False, min_value=1, max_value=HIGHEST_ID)
+
+
+def written(line: LineRequest) -> str:
+    """A line as a form can carry it."""
+    return ".".join(map(str, (line.item_id, line.quantity, *line.option_ids)))
+
+
+class _Written(forms.Field):
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[LineRequest]:
+        """Lines, or a validation error for what `written` doesn't write."""
+        if not value or len(value) > MOST_LINES or not all(WRITTEN.fullmatch(text) for text in value):
+            raise forms.ValidationError(gettext("请检查数量和规格"))
+        numbers = [[int(part) for part in text.split(".")] for text in value]
+        return [LineRequest(item, quantity, tuple(options)) for item, quantity, *options in numbers]
+
+
+class RestoreForm(forms.Form):
+    """Lines that were taken out and shall be there again."""
+
+    line = _Written()
+
+    def lines(self) -> list[LineRequest]:
+        """The valid form as the services take it."""
+        return cast("list[LineRequest]", self.cleaned_data["line"])
 
 
 def _clock(at: datetime) -> str:

@@ -22,6 +22,7 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/", cart_views.cart, name="cart"),
     path("shops/<int:shop_id>/cart/add/", cart_views.cart_add, name="cart_add"),
     path("shops/<int:shop_id>/cart/clear/", cart_views.cart_clear, name="cart_clear"),
+    path("shops/<int:shop_id>/cart/restore/", cart_views.cart_restore, name="cart_restore"),
     path("shops/<int:shop_id>/cart/lines/<int:line_id>/", cart_views.cart_line, name="cart_line"),
     path("shops/<int:shop_id>/checkout/", cart_views.checkout, name="checkout"),
     path("orders/", views.order_list, name="order_list"),

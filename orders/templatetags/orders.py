@@ -9,7 +9,8 @@ from django import template
 from django.db import InterfaceError, OperationalError
 
 import accounts.services
-from orders.basket import basket
+from menu.services import ShopInfo
+from orders.basket import Basket, InCart, basket
 from orders.cart_views import cart_of
 from orders.forms import CheckoutForm
 from orders.services import Document
@@ -61,12 +62,16 @@ def address_without_coordinates(context: dict[str, Any], form: CheckoutForm) -> 
     return chosen.id if chosen.latitude is None else None
 
 
-@register.inclusion_tag("orders/_cart_bar.html", takes_context=True)
-def cart_bar(context: dict[str, Any], shop_id: int) -> dict[str, Any]:
-    """What is in the visitor's cart. With its shard down the menu can still be read: the bar then leads to the cart."""
-    shown: dict[str, Any] = {"shop": context["shop"], "basket": None}
+@register.simple_tag(takes_context=True)
+def my_basket(context: dict[str, Any], shop: ShopInfo) -> Basket | None:
+    """What is in the visitor's cart; None while its shard is down: the menu can still be read."""
     try:
-        shown["basket"] = basket(cart_of(context["request"], shop_id).view())
+        return basket(cart_of(context["request"], shop.id).view())
     except (OperationalError, InterfaceError, ServiceUnavailable):
-        return shown
-    return shown
+        return None
+
+
+@register.filter
+def of_item(found: Basket | None, item_id: int) -> InCart:
+    """What of an item is in a cart."""
+    return InCart() if found is None else found.of_item(item_id)

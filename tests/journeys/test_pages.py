@@ -97,7 +97,6 @@ class Journey(threading.Thread):
         page.goto(self.url)
         page.get_by_role("button", name="Add 酸菜鱼 to the cart").click()
         page.get_by_text("1 portion").wait_for()
-        page.get_by_role("link", name="To the cart").click()
         page.get_by_role("link", name="Check out").click()
         page.get_by_role("button", name="Place the order ¥63.00").click()
         page.get_by_role("button", name="Pay ¥63.00").click()

@@ -52,29 +52,83 @@ def test_the_menu_shows_dishes_with_prices_and_terms() -> None:
         assert text in html
 
 
-def test_each_dish_is_a_form_that_works_without_javascript() -> None:
+def item_page(shop: Shop, item_id: int) -> str:
+    return page(f"/shops/{shop.pk}/items/{item_id}/")
+
+
+def test_a_dish_without_options_is_added_where_it_stands() -> None:
     shop = make_shop()
     dish = make_dish(shop)
     html = menu_page(shop)
     assert f'action="/shops/{shop.pk}/cart/add/"' in html
     assert f'<input type="hidden" name="item" value="{dish.pk}">' in html
+    assert "csrfmiddlewaretoken" in html
+
+
+def test_a_dish_with_options_has_a_page_that_works_without_javascript() -> None:
+    shop = make_shop()
+    dish = make_dish(shop)
+    make_group(dish, "辣度", {"不辣": "0"}, least=1, most=1)
+    assert f'href="/shops/{shop.pk}/items/{dish.pk}/"' in menu_page(shop)
+    html = item_page(shop, dish.pk)
+    assert f'action="/shops/{shop.pk}/cart/add/"' in html
     assert 'name="quantity" value="1" min="1" max="99"' in html
     assert "csrfmiddlewaretoken" in html
 
 
-def test_one_of_several_is_a_list_and_many_of_several_are_boxes() -> None:
+def test_one_of_several_are_radios_and_many_of_several_are_boxes() -> None:
     shop = make_shop()
     dish = make_dish(shop)
     mild, _hot = make_group(dish, "辣度", {"不辣": "0", "重辣": "1.50"}, least=1, most=1)
     ice, _none = make_group(dish, "温度", {"少冰": "0", "去冰": "0"}, least=0, most=1)
     garlic, _onion = make_group(dish, "忌口", {"不要蒜": "0", "不要葱": "0"}, least=0, most=2)
+    html = item_page(shop, dish.pk)
+    assert html.count('<input type="radio" name="option_1"') == 2
+    assert html.count('value="" checked') == 1  # Only where none may be chosen
+    assert f'name="option_1" value="{mild.pk}" data-price="0.00" checked' in html
+    assert f'<input type="radio" name="option_2" value="{ice.pk}"' in html
+    assert f'<input type="checkbox" name="option_3" value="{garlic.pk}"' in html
+    assert "+1.50" in html
+
+
+@pytest.mark.parametrize("wanted", ["豆腐", "嫩", " 豆腐 "])
+def test_a_search_finds_names_and_descriptions(wanted: str) -> None:
+    shop = make_shop()
+    make_dish(shop, "麻婆豆腐", description="又嫩又辣")
+    make_dish(shop, "酸菜鱼")
+    html = Client().get(f"/shops/{shop.pk}/", {"q": wanted}).content.decode()
+    assert "麻婆豆腐" in html
+    assert "酸菜鱼" not in html
+
+
+def test_a_search_that_finds_nothing_says_so() -> None:
+    shop = make_shop()
+    make_dish(shop)
+    html = page(f"/shops/{shop.pk}/?q=pizza")
+    assert '<p class="empty" id="nothing-found" role="status">' in html
+    assert "还没有可点的菜品" not in html
+
+
+@pytest.mark.parametrize("item_id", [0, 2**63])
+def test_an_unknown_dish_has_no_page(item_id: int) -> None:
+    shop = make_shop()
+    assert Client().get(f"/shops/{shop.pk}/items/{item_id}/").status_code == 404
+
+
+def test_a_dish_of_another_shop_or_off_sale_has_no_page() -> None:
+    shop, other = make_shop(), make_shop("隔壁")
+    theirs, off = make_dish(other), make_dish(shop)
+    services.stop_selling(item_ids=[off.pk])
+    answers = [Client().get(f"/shops/{shop.pk}/items/{dish.pk}/").status_code for dish in (theirs, off)]
+    assert answers == [404, 404]
+
+
+def test_a_closed_shop_can_be_looked_at_but_sells_nothing() -> None:
+    shop = make_shop(is_open=False)
+    dish = make_dish(shop)
     html = menu_page(shop)
-    assert html.count('<select name="option">') == 2
-    assert html.count('<option value="">') == 1  # Only where none may be chosen
-    assert f'<option value="{mild.pk}">' in html
-    assert f'<option value="{ice.pk}">' in html
-    assert f'<input type="checkbox" name="option" value="{garlic.pk}">' in html
-    assert "(+1.50)" in html
+    assert "可以先看看菜单。" in html
+    assert "cart/add" not in html + item_page(shop, dish.pk)
 
 
 def test_a_set_meal_shows_what_is_in_it() -> None:

@@ -34,8 +34,8 @@ def form_of(page: Page, item_id: int) -> Any:
 
 
 def put(browser: Browser, stall: Stall, item_id: int, **changes: Any) -> Page:
-    """Press "add" at an item of the menu."""
-    page = browser.open(menu_of(stall))
+    """Press "add" on the page of an item; the menu comes back."""
+    page = browser.open(f"{menu_of(stall)}items/{item_id}/")
     form = form_of(page, item_id)
     page.forms = [form]
     return browser.submit(page, ADD, changes)
@@ -86,7 +86,7 @@ def test_the_same_item_twice_is_one_line(stall: Stall) -> None:
 
 def test_the_bar_says_what_is_missing_to_the_minimum(stall: Stall) -> None:
     page = put(Browser(), stall, stall.rice)
-    assert "1 份 ¥2.00 还差 ¥18.00 起送" in page.text
+    assert "还差 ¥18.00 起送 1 份 ¥2.00" in page.text
 
 
 def test_below_the_minimum_no_checkout_is_offered(stall: Stall) -> None:
@@ -100,7 +100,7 @@ def test_below_the_minimum_no_checkout_is_offered(stall: Stall) -> None:
 def test_chosen_options_are_shown_and_priced(stall: Stall) -> None:
     mild, hot = make_group(Item.objects.get(pk=stall.fish), "辣度", {"微辣": "0", "特辣": "2"}, least=1)
     guest = Browser()
-    put(guest, stall, stall.fish, option=str(hot.pk))
+    put(guest, stall, stall.fish, option_1=str(hot.pk))
     page = guest.open(cart_of(stall))
     assert "特辣 ¥58.00" in page.text
     assert mild.name not in page.text
@@ -221,7 +221,9 @@ def test_htmx_gets_the_bar_alone(stall: Stall) -> None:
     page = guest.open(menu_of(stall))
     page.forms = [form_of(page, stall.fish)]
     answer = guest.submit(page, ADD, htmx=True)
-    assert (answer.status, answer.text) == (200, "1 份 ¥56.00 去购物车")
+    # The bar, and what stands at the dish now.
+    assert (answer.status, answer.text) == (200, "1 份 ¥56.00 另需配送费 ¥6.00 去购物车 去结算 − 1 +")
+    assert f'<div id="control-{stall.fish}" hx-swap-oob="innerHTML">' in answer.html
     assert "<html" not in answer.html
 
 
@@ -231,7 +233,75 @@ def test_htmx_gets_a_refusal_where_the_bar_was(stall: Stall) -> None:
     page.forms = [form_of(page, stall.fish)]
     menu.services.stop_selling(item_ids=[stall.fish])
     answer = guest.submit(page, ADD, htmx=True)
-    assert (answer.status, answer.text) == (422, "“酸菜鱼”已下架。 去购物车")
+    assert (answer.status, answer.text) == (422, "“酸菜鱼”已下架。 去购物车 已售罄")
+
+
+def test_steps_on_the_menu_lead_back_to_the_dish(stall: Stall) -> None:
+    guest = Browser()
+    put(guest, stall, stall.fish)
+    page = guest.open(menu_of(stall))
+    form = next(form for form in page.forms if "/cart/lines/" in form.action)
+    assert [button["value"] for button in form.buttons] == ["0", "2"]
+    answer = guest.client.post(form.action, form.values | {"quantity": "2"})
+    assert answer["Location"] == f"{menu_of(stall)}#item-{stall.fish}"
+    assert "2 份 ¥112.00" in guest.open(menu_of(stall)).text
+
+
+def test_what_was_taken_out_can_be_put_in_again(stall: Stall) -> None:
+    mild, hot = make_group(Item.objects.get(pk=stall.fish), "辣度", {"微辣": "0", "特辣": "2"}, least=1)
+    guest = Browser()
+    put(guest, stall, stall.fish, option_1=str(hot.pk))
+    page = press(guest, guest.open(cart_of(stall)), 0)
+    assert "已移除。" in page.text
+    page = guest.submit(page, "/cart/restore/")
+    assert "特辣 ¥58.00" in page.text
+    assert mild.name not in page.text
+    assert "已移除。" not in guest.open(cart_of(stall)).text
+
+
+def test_a_whole_cart_can_be_put_in_again(stall: Stall) -> None:
+    guest = Browser()
+    put(guest, stall, stall.fish)
+    put(guest, stall, stall.rice, quantity=2)
+    page = guest.submit(guest.open(cart_of(stall)), "/cart/clear/")
+    assert "购物车是空的" in page.text
+    page = guest.submit(page, "/cart/restore/")
+    assert "商品金额 ¥60.00" in page.text
+
+
+@pytest.mark.parametrize("line", ["", "x", "1", "1.1000", "1.1;2", "9" * 17 + ".1", "１.1"])
+def test_nonsense_is_not_put_in(stall: Stall, line: str) -> None:
+    answer = Browser().client.post(f"{cart_of(stall)}restore/", {"line": [line]})
+    assert answer.status_code == 403  # Without the page's token.
+    guest = Browser()
+    put(guest, stall, stall.fish)
+    page = press(guest, guest.open(cart_of(stall)), 0)
+    page = guest.submit(page, "/cart/restore/", {"line": [line]})
+    assert "请检查数量和规格" in page.text
+    assert "购物车是空的" in page.text
+
+
+def test_what_is_gone_meanwhile_is_named_when_it_shall_be_put_in_again(stall: Stall) -> None:
+    guest = Browser()
+    put(guest, stall, stall.fish)
+    page = press(guest, guest.open(cart_of(stall)), 0)
+    menu.services.stop_selling(item_ids=[stall.fish])
+    assert "“酸菜鱼”已下架。" in guest.submit(page, "/cart/restore/").text
+
+
+def htmx(browser: Browser, path: str, target: str) -> Any:
+    """Fetch a fragment as a click on the menu does."""
+    return browser.client.get(path, headers={"HX-Request": "true", "HX-Target": target}).content.decode()
+
+
+def test_over_the_menu_the_cart_is_a_sheet(stall: Stall) -> None:
+    guest = Browser()
+    put(guest, stall, stall.fish)
+    html = htmx(guest, cart_of(stall), "sheet-body")
+    assert "<html" not in html
+    assert '<h2 id="sheet-title">购物车</h2>' in html
+    assert 'hx-target="#sheet-body"' in html
+    assert '<div id="cart-bar" hx-swap-oob="innerHTML">' in html
 
 
 # --- a user, and the way from guest to user ---

@@ -32,7 +32,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What belongs to a customer, by the name of its number in a route.
 OBJECTS = {"order_id", "payment_id", "address_id", "line_id"}
 # Numbers and names that are nobody's: a shop, a provider, a path that is refused, a picture.
-NOT_OWNED = {"shop_id", "provider", "path", "name"}
+NOT_OWNED = {"shop_id", "item_id", "provider", "path", "name"}
 # Other tests ask these: the admin (test_s02), the staff's side (test_s02).
 ELSEWHERE = ("/admin/", "/api/v1/staff/")
 PUBLIC = {
@@ -57,10 +57,12 @@ PUBLIC = {
     "/login/code/": "a login begins with it",
     "/logout/": "ends the caller's own session",
     "/shops/<int:shop_id>/": "a menu",
+    "/shops/<int:shop_id>/items/<int:item_id>/": "a dish of it",
     "/cart/": "a guest's cart",
     "/shops/<int:shop_id>/cart/": "a guest's cart",
     "/shops/<int:shop_id>/cart/add/": "a guest's cart",
     "/shops/<int:shop_id>/cart/clear/": "a guest's cart",
+    "/shops/<int:shop_id>/cart/restore/": "a guest's cart",
     "/shops/<int:shop_id>/cart/lines/<int:line_id>/": "a guest's cart, by the caller's own session",
     "/media/<path:name>": "pictures",
 }

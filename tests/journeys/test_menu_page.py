@@ -1,0 +1,147 @@
+"""The menu in a real browser: found by eye, by search and by keyboard, filled into a cart, and quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from menu.models import Item, Shop
+from tests.factories import Stall
+from tests.menu.factories import make_category, make_dish, make_group
+from tests.support.chromium import DESKTOP, PHONE, look_over, visit
+from tests.support.server import Server
+
+pytestmark = [pytest.mark.data, pytest.mark.services("chromium")]
+SCREENS = pytest.mark.parametrize(
+    ("size", "locale"), [(PHONE, "zh-CN"), (DESKTOP, "en-US")], ids=["phone in Chinese", "desktop in English"]
+)
+LARGEST_PAINT_MS = 1000
+LARGEST_SHIFT = 0.02
+LARGEST_OWN_BYTES = 100_000
+MEASURED = """() => new Promise((resolve) => {
+  let paint = 0, shift = 0;
+  new PerformanceObserver((list) => { for (const each of list.getEntries()) paint = each.startTime; })
+    .observe({ type: "largest-contentful-paint", buffered: true });
+  new PerformanceObserver((list) => { for (const each of list.getEntries()) shift += each.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  const all = performance.getEntriesByType("resource");
+  const own = all.filter(({ name }) => /[.](css|js)$/.test(new URL(name).pathname));
+  setTimeout(() => resolve([paint, shift, own.reduce((sum, each) => sum + each.decodedBodySize, 0)]), 500);
+})"""
+
+
+@pytest.fixture
+def spicy(stall: Stall) -> Stall:
+    """A stall whose fish comes in several ways, and that has a second, long heading."""
+    fish = Item.objects.get(pk=stall.fish)
+    make_group(fish, "辣度", {"微辣": "0", "特辣": "2"}, least=1, most=1)
+    make_group(fish, "加料", {"豆皮": "3", "粉条": "4", "木耳": "5"}, least=0, most=2)
+    shop = Shop.objects.get(pk=stall.shop_id)
+    sides = make_category(shop, "小菜")
+    for n in range(30):
+        make_dish(shop, f"小菜 {n}", "9.00", category=sides)
+    return stall
+
+
+@SCREENS
+def test_a_dish_with_options_is_chosen_over_the_menu(
+    spicy: Stall, server: Server, size: dict[str, int], locale: str
+) -> None:
+    def go(page: Any) -> None:
+        look_over(page)
+        page.locator(f"#control-{spicy.fish} a").click()
+        sheet = page.locator("#sheet")
+        sheet.get_by_text("特辣").click()
+        sheet.get_by_text("豆皮").click()
+        sheet.get_by_text("木耳").click()
+        assert sheet.get_by_role("checkbox", name="粉条").is_disabled()  # Two are enough.
+        sheet.locator("[data-step='1']").click()
+        # Twice 56 + 2 + 3 + 5.
+        sheet.locator("[data-sum]").get_by_text("¥132.00").wait_for()
+        look_over(page)
+        sheet.locator(".order-item button.wide").click()
+        page.locator("#cart-bar .price").get_by_text("¥132.00").wait_for()
+        assert not sheet.is_visible()
+        page.locator(f"#control-{spicy.fish} .badge").get_by_text("2").wait_for()
+
+    visit(server.url, go, size=size, locale=locale)
+
+
+@SCREENS
+def test_steps_sheet_and_undo(stall: Stall, server: Server, size: dict[str, int], locale: str) -> None:
+    def go(page: Any) -> None:
+        bar, control = page.locator("#cart-bar"), page.locator(f"#control-{stall.rice}")
+        control.locator("button").click()
+        bar.locator("progress").wait_for()
+        for portions in ("2", "3"):
+            control.locator("button").last.click()
+            control.locator("output").get_by_text(portions).wait_for()
+        bar.locator("a").first.click()
+        sheet = page.locator("#sheet")
+        sheet.get_by_text("米饭").wait_for()
+        look_over(page)
+        sheet.locator(".plain.danger").click()
+        sheet.locator(".undo button").click()
+        sheet.get_by_text("¥6.00").first.wait_for()
+        page.keyboard.press("Escape")
+        control.locator("output").get_by_text("3").wait_for()
+        control.locator("button").first.click()
+        control.locator("output").get_by_text("2").wait_for()
+
+    visit(server.url, go, size=size, locale=locale)
+
+
+def test_the_search_needs_no_round_trip(spicy: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.fill("#search", "小菜 29")
+        assert page.locator(".item:visible h3").all_inner_texts() == ["小菜 29"]
+        assert page.locator(".categories a:visible").all_inner_texts() == ["小菜"]
+        page.fill("#search", "pizza")
+        page.locator("#nothing-found").wait_for()
+        page.keyboard.press("Enter")
+        page.fill("#search", "")
+        assert page.locator(".item:visible").count() == 33
+        assert [url for url in asked if not url.endswith((".svg", ".png"))] == []
+
+    visit(server.url, go)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_rail_follows_the_scroll(spicy: Stall, server: Server, size: dict[str, int]) -> None:
+    def go(page: Any) -> None:
+        current = page.locator(".categories [aria-current]")
+        page.mouse.wheel(0, 300)
+        current.get_by_text("热菜").wait_for()
+        page.mouse.wheel(0, 3000)
+        current.get_by_text("小菜").wait_for()
+        assert current.count() == 1
+
+    visit(server.url, go, size=size)
+
+
+def test_the_keyboard_alone_fills_a_cart(spicy: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        page.locator(f"#item-{spicy.fish} .dish").focus()
+        page.keyboard.press("Enter")
+        page.locator("#sheet .order-item").wait_for()
+        page.locator("#sheet .order-item button.wide").focus()
+        page.keyboard.press("Enter")
+        page.locator("#cart-bar .price").get_by_text("¥56.00").wait_for()
+        # Where it came from is where it goes on.
+        assert page.evaluate("document.activeElement.closest('.item')?.id") == f"item-{spicy.fish}"
+
+    visit(server.url, go)
+
+
+def test_the_menu_is_there_within_a_second_and_stands_still(spicy: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        page.reload()
+        paint, shift, own = page.evaluate(MEASURED)
+        assert paint < LARGEST_PAINT_MS
+        assert shift < LARGEST_SHIFT
+        assert 0 < own < LARGEST_OWN_BYTES
+
+    visit(server.url, go)
