@@ -9,6 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from orders.states import PaymentStatus, Status
 
+# The indexes of one shop's orders, and of all shops', in a state.
+OF_A_SHOP, OF_ALL = "desk_board", "desk_waiting"
+
 
 class DeskOrder(models.Model):
     """A paid order as staff see it, as of `version` of the order."""
@@ -39,9 +42,9 @@ class DeskOrder(models.Model):
         verbose_name = _("店铺订单")
         verbose_name_plural = _("店铺订单")
         indexes: ClassVar = [
-            models.Index(fields=["shop_id", "status", "paid_at"], name="desk_board"),
+            models.Index(fields=["shop_id", "status", "paid_at"], name=OF_A_SHOP),
             models.Index(fields=["business_date", "shop_id"], name="desk_day"),
-            models.Index(fields=["status", "paid_at"], name="desk_waiting"),
+            models.Index(fields=["status", "paid_at"], name=OF_ALL),
         ]
 
     def __str__(self) -> str:

@@ -16,11 +16,12 @@ import orders.services
 from orders.desk.board import document as board_event_document
 from orders.desk.board import events_since as board_events_since
 from orders.desk.board import positions as board_positions
-from orders.desk.models import DeskOrder
+from orders.desk.models import OF_A_SHOP, OF_ALL, DeskOrder
 from orders.desk.rows import apply, rebuild
 from orders.models import Order
 from orders.services import Document
 from orders.states import WITH_THE_SHOP, Status
+from waimai.infra.db import by_index
 from waimai.infra.errors import NotFound, PermissionRefused
 
 __all__ = [
@@ -53,19 +54,30 @@ def board(*, staff_id: int, status: str | None = None, shop_id: int | None = Non
 
     Order it by `paid_at, order_id`: oldest waiting first. Raises PermissionRefused for somebody who works nowhere.
     """
-    rows = visible_to(staff_id)
-    rows = rows.filter(status=status) if status else rows.filter(status__in=WITH_THE_SHOP)
-    return rows if shop_id is None else rows.filter(shop_id=shop_id)
+    shops = _shops_of(staff_id)
+    rows = _rows_of(shops)
+    if shop_id is not None:
+        shops, rows = frozenset({shop_id}), rows.filter(shop_id=shop_id)
+    if not status:
+        return rows.filter(status__in=WITH_THE_SHOP)
+    return by_index(rows, OF_A_SHOP if shops and len(shops) == 1 else OF_ALL).filter(status=status)
 
 
 def visible_to(staff_id: int) -> QuerySet[DeskOrder]:
     """Every row of the shops this person works for. Raises PermissionRefused for somebody who works nowhere."""
+    return _rows_of(_shops_of(staff_id))
+
+
+def _shops_of(staff_id: int) -> frozenset[int] | None:
+    """None for all of them."""
     shops = accounts.services.shops_of_staff(user_id=staff_id)
-    if shops is None:
-        return DeskOrder.objects.all()
-    if not shops:
+    if shops is not None and not shops:
         raise PermissionRefused
-    return DeskOrder.objects.filter(shop_id__in=shops)
+    return shops
+
+
+def _rows_of(shops: frozenset[int] | None) -> QuerySet[DeskOrder]:
+    return DeskOrder.objects.all() if shops is None else DeskOrder.objects.filter(shop_id__in=shops)
 
 
 def accept(*, order_id: int, staff_id: int, minutes: int | None = None) -> DeskOrder:

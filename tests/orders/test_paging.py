@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.db import connections
-from django.test.utils import CaptureQueriesContext
 
 from orders import services
 from orders.models import BY_USER, Order, OrderChange, OrderLine
@@ -19,6 +17,7 @@ from orders.views import ORDERS_PER_PAGE
 from tests.accounts.factories import read
 from tests.factories import Person, Stall, neighbour_of, numbers, placed
 from tests.support import months
+from tests.support.explain import ask, on_mariadb, statements, work_of
 from tests.support.months import this_month
 from waimai.infra import ids, partitions
 
@@ -35,17 +34,16 @@ Page = Callable[[Person, int | None], list[int]]
 @pytest.fixture
 def mei(mei: Person, stall: Stall) -> Iterator[Person]:
     """Mei has ordered for half a year; on MariaDB each month has its partition."""
-    on_mariadb = partitions.applies_to(mei.shard)
-    if on_mariadb:
+    if on_mariadb(mei.shard):
         months.have_months(this_month().plus(OLDEST_MONTH).until(this_month().plus(partitions.MONTHS_AHEAD)))
     for who in (mei, neighbour_of(mei, same_shard=True)):
         placed(who, stall)
     for n, model in itertools.product(range(DOUBLINGS), (Order, OrderLine, OrderChange)):
         double(model, mei.shard, back_by=EVERY_SECONDS << n << ids.SECONDS_SHIFT)
-    if on_mariadb:
+    if on_mariadb(mei.shard):
         ask(mei.shard, "ANALYZE TABLE orders_order")
     yield mei
-    if on_mariadb:
+    if on_mariadb(mei.shard):
         months.have_months(this_month().plus(-1).until(this_month().plus(partitions.MONTHS_AHEAD)))
 
 
@@ -55,13 +53,6 @@ def double(model: Any, using: str, *, back_by: int) -> None:
     others = ", ".join(f"`{each.column}`" for each in model._meta.local_concrete_fields if each.column != key)
     table = model._meta.db_table
     ask(using, f"INSERT INTO {table} ({key}, {others}) SELECT {key} - {back_by}, {others} FROM {table}")
-
-
-def ask(using: str, sql: str) -> list[dict[str, Any]]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.replace("%", "%%"), [])
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
 
 
 def of_the_api(who: Person, before: int | None) -> list[int]:
@@ -74,33 +65,10 @@ def of_the_history(who: Person, before: int | None) -> list[int]:
     return [document["id"] for document in services.documents_of(found, user_id=who.id)]
 
 
-def statements_of(page: Page, who: Person, before: int | None) -> tuple[list[int], list[str]]:
-    """The orders of a page, and all that it asked their shard for."""
-    with CaptureQueriesContext(connections[who.shard]) as captured:
-        found = page(who, before)
-    return found, [query["sql"] for query in captured.captured_queries]
-
-
-def work_of(sqls: list[str], using: str) -> int:
-    """How many rows statements read on MariaDB, index entries included; on SQLite how many steps they take."""
-    if partitions.applies_to(using):
-        ask(using, "FLUSH STATUS")
-        for sql in sqls:
-            ask(using, sql)
-        return sum(int(row["Value"]) for row in ask(using, "SHOW SESSION STATUS LIKE 'Handler_read_%'"))
-    steps = itertools.count()
-    connection = connections[using].connection
-    connection.set_progress_handler(lambda: 0 * next(steps), 1)
-    for sql in sqls:
-        ask(using, sql)
-    connection.set_progress_handler(None, 1)
-    return next(steps)
-
-
 def plan_of(sqls: list[str], using: str) -> tuple[str, int]:
     """The index by which the one list of orders is read, and in how many partitions."""
     (sql,) = [each for each in sqls if f"LIMIT {ORDERS_PER_PAGE + 1}" in each]
-    if partitions.applies_to(using):
+    if on_mariadb(using):
         (row,) = ask(using, f"EXPLAIN PARTITIONS {sql}")
         assert (row["type"], "filesort" in row["Extra"]) == ("range", False)
         return row["key"], len(row["partitions"].split(","))
@@ -115,9 +83,9 @@ def test_page_1000_reads_as_many_rows_as_page_1(page: Page, mei: Person) -> None
     every = list(Order.objects.for_user(mei.id).order_by("-id").values_list("id", flat=True))
     assert len(every) == 1 << DOUBLINGS
     seen = (FAR - 1) * ORDERS_PER_PAGE
-    found, first = statements_of(page, mei, None)
+    found, first = statements(mei.shard, lambda: page(mei, None))
     assert found == every[:ORDERS_PER_PAGE]
-    found, far = statements_of(page, mei, every[seen - 1])
+    found, far = statements(mei.shard, lambda: page(mei, every[seen - 1]))
     assert found == every[seen : seen + ORDERS_PER_PAGE]
 
     index, opened = plan_of(first, mei.shard)
