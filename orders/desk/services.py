@@ -57,7 +57,8 @@ def board(*, staff_id: int, status: str | None = None, shop_id: int | None = Non
     shops = _shops_of(staff_id)
     rows = _rows_of(shops)
     if shop_id is not None:
-        shops, rows = frozenset({shop_id}), rows.filter(shop_id=shop_id)
+        rows = DeskOrder.objects.filter(shop_id=shop_id) if shops is None or shop_id in shops else rows.none()
+        shops = frozenset({shop_id})
     if not status:
         return rows.filter(status__in=WITH_THE_SHOP)
     return by_index(rows, OF_A_SHOP if shops and len(shops) == 1 else OF_ALL).filter(status=status)

@@ -256,6 +256,14 @@ def test_the_list_of_one_state_and_shop(mei: Person, stall: Stall, lan: Person) 
     assert read(lan.api.get("staff/orders/?shop=987654"))["results"] == []
 
 
+@pytest.mark.parametrize("query", ["", "&status=paid"])
+def test_naming_a_shop_opens_nobody_elses(mei: Person, stall: Stall, lan: Person, query: str) -> None:
+    elsewhere = factories.stall("别家")
+    paid(mei, elsewhere)
+    relay()
+    assert read(lan.api.get(f"staff/orders/?shop={elsewhere.shop_id}{query}"))["results"] == []
+
+
 @pytest.mark.parametrize("query", ["status=eaten", "shop=x", "shop=-1", "shop=１"])
 def test_a_filter_that_makes_no_sense(query: str, lan: Person) -> None:
     assert problem(lan.api.get(f"staff/orders/?{query}")) == (400, "validation_error")
