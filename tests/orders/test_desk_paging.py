@@ -16,7 +16,7 @@ from tests import factories
 from tests.accounts.factories import read
 from tests.factories import Person, Stall, completed, numbers, relay, works_at
 from tests.support.explain import ask, on_mariadb, statements, work_of
-from waimai.infra.db import insert_rows
+from waimai.infra.rows import insert_rows
 from waimai.infra.sharding import DEFAULT
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
@@ -39,7 +39,7 @@ def stall(stall: Stall, mei: Person) -> Stall:
             row.order_id, row.shop_id = like.order_id + len(rows) + 1, shop_id
             row.paid_at = like.paid_at + timedelta(minutes=n)
             rows.append(row)
-    insert_rows(DeskOrder, rows, using=DEFAULT)
+    insert_rows(DeskOrder, list(map(vars, rows)), using=DEFAULT)
     if on_mariadb(DEFAULT):
         ask(DEFAULT, "ANALYZE TABLE desk_deskorder")
     return stall
