@@ -6,94 +6,84 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from datetime import UTC, datetime
-from html import escape
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import menus, orders
-from benchmarks.timers import _fleet
+from benchmarks import lists, menus, orders, overload, sagas, timers
+from benchmarks.figures import Table
+from benchmarks.fleets import fleets
+from benchmarks.report import HEADLINES, chart, report
 
 HERE = Path(__file__).resolve().parent
-COMPARED = ("orders", "menu")
-BAR_HEIGHT, BAR_WIDTH = 24, 420
+SIZES = {"overdue": 20_000, "orders": 1_000_000, "timers": 1_000_000}
+QUICK = {"overdue": 400, "orders": 25_000, "timers": 20_000}
+# Lateness and overload need longer than a rate to show.
+LONGER = 2.5
 
 
 def main() -> None:
     """Measure, print, and write the results."""
+    options = _options()
+    results: dict[str, Table] = {}
+    problems: list[str] = []
+    load = os.getloadavg()[0]
+    comparisons = _comparisons(options.rounds, options.seconds, QUICK if options.quick else SIZES, options.peer)
+    with fleets(options.folder) as opened:
+        from tests import factories
+
+        for name in options.only or comparisons:
+            print(name, flush=True)
+            with opened() as fleet:
+                results[name] = comparisons[name](fleet)
+                problems += [f"{name}: {problem}" for problem in factories.audit()[:5]]
+    text = report(results, load, problems)
+    print(text)
+    _write(options, results, text)
+    if problems:
+        raise SystemExit("the audit isn't clean: " + "; ".join(problems))
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/run", description="Ratios, measured in one run on this machine.")
-    parser.add_argument("--only", choices=COMPARED, help="one of them")
+    parser.add_argument("--only", choices=HEADLINES, action="append", help="this one; may be given several times")
     parser.add_argument("--json", type=Path, help="where the figures go as JSON")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6, help="length of one load")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything, to see that it works")
     parser.add_argument("--peer", type=Path, help="folder of the Go gateway to be measured beside ours")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where MariaDB writes")
     options = parser.parse_args()
-    results: dict[str, Any] = {}
-    load = os.getloadavg()[0]
-    with _fleet(options.folder) as fleet:
-        from tests import factories
+    if options.quick:
+        options.rounds, options.seconds = 1, 1
+    return options
 
-        comparisons: dict[str, Callable[[], dict[str, Any]]] = {
-            "orders": lambda: orders.compare(fleet, rounds=options.rounds, seconds=options.seconds, peer=options.peer),
-            "menu": lambda: menus.compare(fleet, rounds=options.rounds, seconds=options.seconds),
-        }
-        for name in COMPARED:
-            if options.only in (None, name):
-                print(name, flush=True)
-                results[name] = comparisons[name]()
-        problems = factories.audit()
-    text = report(results, load, problems)
-    print(text)
+
+def _comparisons(
+    rounds: int, seconds: float, sizes: Mapping[str, int], peer: Path | None
+) -> dict[str, Callable[[Any], Table]]:
+    longer = LONGER * seconds
+    return {
+        "orders": partial(orders.compare, rounds=rounds, seconds=seconds, peer=peer),
+        "menu": partial(menus.compare, rounds=rounds, seconds=seconds),
+        "sweep": partial(timers.compare_sweep, rounds=rounds, count=sizes["overdue"]),
+        "window": partial(timers.compare_window, rounds=rounds, seconds=round(longer)),
+        "saga": partial(sagas.compare, rounds=rounds, seconds=seconds),
+        "lists": partial(lists.compare, rounds=rounds, seconds=seconds, count=sizes["orders"]),
+        "memory": partial(lists.compare_memory, rounds=rounds, count=sizes["timers"]),
+        "overload": partial(overload.compare, rounds=rounds, seconds=longer),
+    }
+
+
+def _write(options: argparse.Namespace, results: Mapping[str, Table], text: str) -> None:
+    found = json.dumps(results, indent=1) + "\n"
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
-    if options.only is None:
+        options.json.write_text(found)
+    if options.only is None and not options.quick:
         (HERE / "RESULTS.md").write_text(text)
-        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (HERE / "results.json").write_text(found)
         (HERE / "results.svg").write_text(chart(results))
-    if problems:
-        raise SystemExit("the audit isn't clean: " + "; ".join(problems[:5]))
-
-
-def report(results: dict[str, Any], load: float, problems: list[str]) -> str:
-    """The figures as a page."""
-    lines = [
-        "# Results",
-        "",
-        f"Made by `benchmarks/run` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load before {load:.1f},",
-        "load generator and MariaDB included. Medians. What is measured how stands in the [README](README.md).",
-        "",
-        "![Durable orders a second](results.svg)",
-    ]
-    for name, table in results.items():
-        columns = list(next(iter(table.values())))
-        lines += ["", f"## {name}", "", f"| | {' | '.join(columns)} |", "|" + "---|" * (len(columns) + 1)]
-        lines += [f"| {row} | {' | '.join(str(value) for value in cells.values())} |" for row, cells in table.items()]
-    if found := results.get("orders"):
-        lines += ["", *_ratios(found)]
-    lines += ["", f"The audit after all of it: {problems or 'clean'}.", ""]
-    return "\n".join(lines)
-
-
-def _ratios(found: dict[str, Any]) -> list[str]:
-    ours = found["ours"]["durable_per_second"]
-    others = [name for name in found if not name.startswith("ours")]
-    return [f"- ours / {name}: {ours / max(1, found[name]['durable_per_second']):.1f}" for name in others]
-
-
-def chart(results: dict[str, Any]) -> str:
-    """A bar per target: durable orders a second."""
-    found = {name: row["durable_per_second"] for name, row in results.get("orders", {}).items()}
-    most, height = max(found.values(), default=1), BAR_HEIGHT * len(found) + 10
-    bars = "".join(
-        f'<text x="200" y="{n * BAR_HEIGHT + 19}" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="210" y="{n * BAR_HEIGHT + 5}" width="{value / most * BAR_WIDTH:.0f}" height="18" fill="#e4572e"/>'
-        f'<text x="{215 + value / most * BAR_WIDTH:.0f}" y="{n * BAR_HEIGHT + 19}">{value}</text>'
-        for n, (name, value) in enumerate(found.items())
-    )
-    style = "<style>text{font:13px sans-serif;fill:#555}</style>"
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{height}">{style}{bars}</svg>\n'
 
 
 if __name__ == "__main__":

@@ -1,47 +1,61 @@
-"""Reading a menu: from the near cache, unchanged, the long way, and from a trivial Django view."""
+"""Reading a menu: from the near cache, unchanged, the long way, from a trivial Django view, and as a file of nginx."""
 
 from __future__ import annotations
 
+import os
 import re
-import statistics
+import shutil
+import socket
 import subprocess
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.orders import DISHES, OURS, REFERENCE, cpu_seconds, serving
+import requests
+
+from benchmarks.figures import Meter, Row, Table, alternate
+from benchmarks.orders import DISHES, OURS, REFERENCE, REFERENCE_SETTINGS, serving
 
 if TYPE_CHECKING:
     from tests.support.fleet import Fleet
 
 CONNECTIONS = 32
-RATE = re.compile(r"Requests/sec:\s+([0-9.]+)")
+COUNTED = re.compile(r"(\d+) requests in")
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/pid; error_log /dev/null; {user}
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=10;
+  default_type application/json;
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}/files; }}
+}}
+"""
 
 
-def compare(fleet: Fleet, *, rounds: int, seconds: float) -> dict[str, Any]:
+def compare(fleet: Fleet, *, rounds: int, seconds: float) -> Table:
     """Requests a second and microseconds of the server's processor for each, medians of the rounds."""
     shop_id = _shop()
     path = f"/api/v1/shops/{shop_id}/menu/"
-    reference = {"DJANGO_SETTINGS_MODULE": "benchmarks.reference.settings"}
-    found: dict[str, list[tuple[float, float]]] = {}
-    for _round in range(rounds):
-        with serving(fleet, OURS, {}) as (port, pid):
-            etag = _warm(port, path)
-            for name, headers in {
-                "near cache": (),
-                "not modified": (f"If-None-Match: {etag}",),
-                # A cookie is reason enough for the fast door to leave it to Django.
-                "the long way": ("Cookie: a=b",),
-            }.items():
-                found.setdefault(name, []).append(_load(port, pid, path, headers, seconds))
-        with serving(fleet, REFERENCE, reference) as (port, pid):
-            plain = f"/plain/menu/?shop={shop_id}"
-            found.setdefault("plain Django view", []).append(_load(port, pid, plain, (), seconds))
-    return {
-        name: {
-            "requests_per_second": round(statistics.median(rate for rate, _ in runs)),
-            "server_us": round(statistics.median(us for _, us in runs)),
-        }
-        for name, runs in found.items()
+    with serving(fleet, OURS, {}) as (port, _pid):
+        answer = requests.get(f"http://127.0.0.1:{port}{path}", timeout=5)
+    ours = {
+        "near cache": (),
+        "not modified": (f"If-None-Match: {answer.headers['ETag']}",),
+        # A cookie is reason enough for the fast door to leave it to Django.
+        "the long way": ("Cookie: a=b",),
     }
+    targets = {name: partial(_ours, fleet, path, headers, seconds) for name, headers in ours.items()}
+    targets["plain Django view"] = partial(_plain, fleet, f"/plain/menu/?shop={shop_id}", (), seconds)
+    if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        print("  nginx isn't here: no row of it", flush=True)
+    else:
+        targets["nginx, a file"] = partial(_nginx, fleet.folder / "nginx", answer.content, seconds)
+    return alternate(rounds, targets)
 
 
 def _shop() -> int:
@@ -56,33 +70,79 @@ def _shop() -> int:
     return shop_id
 
 
-def _warm(port: int, path: str) -> str:
-    """Until the near cache hears and the door has heard each answer; the ETag."""
-    import time
-
-    import requests
-
-    url = f"http://127.0.0.1:{port}{path}"
-    for _try in range(20):
-        etag = requests.get(url, timeout=5, headers={"Accept": "*/*"}).headers["ETag"]
-        for headers in ({}, {"If-None-Match": etag}):
-            subprocess.run(["wrk", "-t1", "-c1", "-d1s", *_arguments(headers), url], capture_output=True, check=True)
-        time.sleep(0.1)
-        if _try > 1:
-            break
-    return etag
+def _ours(fleet: Fleet, path: str, headers: Sequence[str], seconds: float) -> Row:
+    with serving(fleet, OURS, {}) as (port, pid):
+        # Until the near cache hears and the door has heard the answer.
+        for _try in range(3):
+            load(port, path, headers, 1, connections=1, server=[pid])
+            time.sleep(0.1)
+        return load(port, path, headers, seconds, server=[pid])
 
 
-def _arguments(headers: dict[str, str]) -> list[str]:
-    return [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+def _plain(fleet: Fleet, path: str, headers: Sequence[str], seconds: float) -> Row:
+    with serving(fleet, REFERENCE, REFERENCE_SETTINGS) as (port, pid):
+        load(port, path, headers, 1, connections=1, server=[pid])
+        return load(port, path, headers, seconds, server=[pid])
 
 
-def _load(port: int, pid: int, path: str, headers: tuple[str, ...], seconds: float) -> tuple[float, float]:
-    before = cpu_seconds(pid)
+def _nginx(folder: Path, body: bytes, seconds: float) -> Row:
+    with _static(folder, body) as (port, pid):
+        return load(port, "/menu", (), seconds, server=[pid])
+
+
+@contextmanager
+def _static(folder: Path, body: bytes) -> Iterator[tuple[int, int]]:
+    """nginx with one worker and a file of these bytes at /menu; its port and its number."""
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    (folder / "files" / "menu").write_bytes(body)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    # Its worker would be somebody who may not look into our folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    configuration = folder / "nginx.conf"
+    configuration.write_text(NGINX.format(folder=folder, port=port, user=user))
+    command = [shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx", "-c", str(configuration)]
+    process = subprocess.Popen([*command, "-p", str(folder)], stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(port: int) -> None:
+    for _try in range(50):
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/menu", timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    raise RuntimeError("nginx doesn't answer")
+
+
+def load(
+    port: int,
+    path: str,
+    headers: Sequence[str],
+    seconds: float,
+    *,
+    connections: int = CONNECTIONS,
+    **groups: Sequence[int],
+) -> Row:
+    """GET it as often as it goes; with the processor time of these groups of processes. Raises when one isn't a 2xx."""
     sent = [part for header in headers for part in ("-H", header)]
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", *sent, f"http://127.0.0.1:{port}{path}"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    match = RATE.search(said)
-    assert match is not None, said
-    rate = float(match.group(1))
-    return rate, (cpu_seconds(pid) - before) / (rate * seconds) * 1e6
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", *sent]
+    meter = Meter(**groups)
+    said = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True
+    ).stdout
+    match = COUNTED.search(said)
+    if match is None or "Non-2xx" in said:
+        raise RuntimeError(said)
+    row = meter.row("requests_per_second", int(match.group(1)))
+    return (
+        {"requests_per_second": row.pop("requests_per_second")}
+        | row
+        | {"mean_ms": connections * 1000 / max(1e-9, int(match.group(1)) / max(1, round(seconds)))}
+    )

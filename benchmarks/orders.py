@@ -11,16 +11,18 @@ import os
 import secrets
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmarks.figures import Table, cpu_seconds, medians
+from benchmarks.fleets import database_pid
 
 if TYPE_CHECKING:
     from tests.support.fleet import Fleet
@@ -31,7 +33,12 @@ WARM_SECONDS = 1.0
 PATH = "/api/v1/orders/"
 OURS = ("-m", "waimai.supervisor_web")
 PRODUCTION = {"WAIMAI_DEBUG": "0", "WAIMAI_HTTPS": "0"}
-REFERENCE = ("-m", "benchmarks.reference.web")
+# The fastest server for them that we found: one process, as many threads as our pages have.
+REFERENCE = (
+    *("-m", "granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "16", "--no-ws"),
+    *("--log-level", "error", "--host", "127.0.0.1", "waimai.wsgi:application", "--port"),
+)
+REFERENCE_SETTINGS = {"DJANGO_SETTINGS_MODULE": "benchmarks.reference.settings"}
 
 
 @dataclass
@@ -59,28 +66,27 @@ class Target:
     environment: dict[str, str]
 
 
-def cpu_seconds(pid: int) -> float:
-    """Seconds of processor time of a process so far."""
-    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @contextmanager
 def serving(fleet: Fleet, program: tuple[str, ...], environment: dict[str, str]) -> Iterator[tuple[int, int]]:
-    """A web process; its port and its number."""
+    """A web process, ours on a socket that it inherits; its port and its number."""
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        port: int = listener.getsockname()[1]
+        inherited = () if program == REFERENCE else (listener.fileno(),)
+        if not inherited:
+            listener.close()
         process = subprocess.Popen(
-            [sys.executable, *program, str(listener.fileno())],
+            [sys.executable, *program, str(*inherited or (port,))],
             env=fleet.environment() | PRODUCTION | environment,
-            pass_fds=(listener.fileno(),),
+            pass_fds=inherited,
             stderr=subprocess.DEVNULL,
+            # The reference's server has a child that would outlive it.
+            start_new_session=True,
         )
         try:
-            port: int = listener.getsockname()[1]
             wait_until_it_answers(port)
             yield port, process.pid
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -111,7 +117,7 @@ def rows(fleet: Fleet) -> int:
     return sum(int(fleet.ask(alias, "SELECT COUNT(*) FROM orders_order")[0][0]) for alias in shards)
 
 
-def compare(fleet: Fleet, *, rounds: int, seconds: float, peer: Path | None) -> dict[str, Any]:
+def compare(fleet: Fleet, *, rounds: int, seconds: float, peer: Path | None) -> Table:
     """Every target in turn, round by round; then ours is killed under load. Returns the medians by name."""
     from benchmarks import peers
 
@@ -120,13 +126,12 @@ def compare(fleet: Fleet, *, rounds: int, seconds: float, peer: Path | None) -> 
         "spread limited": write_wishes(fleet.folder, hot=False, limited=True),
         "hot limited": write_wishes(fleet.folder, hot=True, limited=True),
     }
-    reference = {"DJANGO_SETTINGS_MODULE": "benchmarks.reference.settings"}
     targets = [
         Target("ours", OURS, PATH, "spread", {}),
         Target("ours, limited dishes", OURS, PATH, "spread limited", {}),
         Target("ours, one hot dish", OURS, PATH, "hot limited", {}),
-        Target("orm", REFERENCE, "/orm/orders/", "spread", reference),
-        Target("raw", REFERENCE, "/raw/orders/", "spread", reference),
+        Target("orm", REFERENCE, "/orm/orders/", "spread", REFERENCE_SETTINGS),
+        Target("raw", REFERENCE, "/raw/orders/", "spread", REFERENCE_SETTINGS),
     ]
     found: dict[str, list[Run]] = {}
     for number in range(rounds):
@@ -140,7 +145,7 @@ def compare(fleet: Fleet, *, rounds: int, seconds: float, peer: Path | None) -> 
         for name, run in peers.measure(fleet, peer, seconds=seconds) if peer else ():
             found.setdefault(name, []).append(run)
             print(f"  round {number + 1}, {name}: {run.durable_per_second:.0f}/s", flush=True)
-    return {name: median(runs) for name, runs in found.items()}
+    return {name: medians([asdict(run) for run in runs]) for name, runs in found.items()}
 
 
 def measure(fleet: Fleet, target: Target, wishes: Path, *, connections: int, seconds: float, kill: bool = False) -> Run:
@@ -164,7 +169,7 @@ def watch(
     loaded(connections=8, seconds=2).communicate()
     base = count()
     load = loaded(connections=connections, seconds=seconds + WARM_SECONDS + 1)
-    pids = (pid, int((fleet.database.folder / "pid").read_text()), load.pid)
+    pids = (pid, database_pid(fleet), load.pid)
     time.sleep(WARM_SECONDS)
     first, began, before = count(), time.monotonic(), [cpu_seconds(each) for each in pids]
     time.sleep(seconds)
@@ -208,21 +213,3 @@ def write_wishes(folder: Path, *, hot: bool, limited: bool) -> Path:
             body = json.dumps(factories.wish(person, stall, *lines), default=str)
             file.write(f"{token}\t{body}\n")
     return path
-
-
-def median(found: list[Run]) -> dict[str, Any]:
-    """Of the rounds; what was lost is added up."""
-
-    def of(name: str) -> float:
-        return float(statistics.median(getattr(each, name) for each in found))
-
-    return {
-        "durable_per_second": round(of("durable_per_second")),
-        "p50_ms": round(of("p50_ms"), 1),
-        "p99_ms": round(of("p99_ms"), 1),
-        "lost": sum(each.lost for each in found),
-        "errors": sum(each.errors for each in found),
-        "server_us": round(of("server_us")),
-        "database_us": round(of("database_us")),
-        "generator_share": round(of("generator_share"), 2),
-    }

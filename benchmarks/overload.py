@@ -1,4 +1,4 @@
-"""Three times as much as the web process can do: `python -m benchmarks.overload`, see the README beside this file.
+"""Three times as much as the web process can do.
 
 A crowd reads menus, orders and pays while the payment provider hangs, in an open loop: who comes doesn't wait for
 those before. Three variants of one web process on MariaDB and Redis: nothing in its way, then token bucket and breaker,
@@ -7,25 +7,22 @@ then a short line before the threads as well.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import json
-import os
 import random
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks.figures import Row, Table, alternate, quantile
 from benchmarks.orders import wait_until_it_answers
 
 if TYPE_CHECKING:
@@ -49,25 +46,32 @@ class Result:
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     refused_seconds: list[float] = field(default_factory=list)
+    # Whoever is served after the rush has ended doesn't count for the rate.
+    ends_at: float = float("inf")
+    in_time: int = 0
 
     def note(self, status: int, seconds: float) -> None:
         """One answer; status 0 when there was none in time."""
         self.statuses[status] += 1
         if status in {200, 201}:
             self.seconds.append(seconds)
+            self.in_time += time.monotonic() < self.ends_at
         elif status in {429, 503}:
             self.refused_seconds.append(seconds)
 
-    def row(self, name: str, duration: float, recovery: float) -> str:
-        """A line of the table."""
-        rejected = self.statuses[429] + self.statuses[503]
-        errors = sum(n for status, n in self.statuses.items() if status not in {200, 201, 429, 503})
-        mean, p50, p99 = statistics.fmean(self.seconds), *_quantiles(self.seconds)
-        turned_away = statistics.median(self.refused_seconds) if self.refused_seconds else 0
-        return (
-            f"| {name} | {self.statuses.total()} | {len(self.seconds) / duration:.0f}/s | {mean:.2f} | {p50:.2f} | "
-            f"{p99:.2f} | {rejected} ({turned_away:.3f} s) | {errors} | {recovery:.1f} s |"
-        )
+    def row(self, duration: float, recovery: float) -> Row:
+        """The figures of it."""
+        refused = self.statuses[429] + self.statuses[503]
+        return {
+            "offered": self.statuses.total(),
+            "accepted_per_second": self.in_time / duration,
+            "p50_s": quantile(self.seconds, 0.5),
+            "p99_s": quantile(self.seconds, 0.99),
+            "rejected": refused,
+            "rejected_p50_s": quantile(self.refused_seconds, 0.5),
+            "failed": self.statuses.total() - len(self.seconds) - refused,
+            "recovery_s": recovery,
+        }
 
 
 class Crowd:
@@ -138,7 +142,8 @@ async def _closed_loop(crowd: Crowd, port: int, seconds: float, callers: int = 1
 async def _open_loop(crowd: Crowd, port: int, *, rate: float, seconds: float) -> tuple[Result, float]:
     """Offer `rate` requests a second; then the seconds until one alone is served as quickly as ever."""
     calm = [await _alone(crowd, port) for _ in range(5)]
-    result, tasks, began = Result(), [], time.monotonic()
+    tasks, began = [], time.monotonic()
+    result = Result(ends_at=began + seconds)
     for n in range(int(rate * seconds)):
         if (ahead := began + n / rate - time.monotonic()) > 0:
             await asyncio.sleep(ahead)
@@ -157,42 +162,30 @@ async def _alone(crowd: Crowd, port: int) -> float:
     return time.monotonic() - began if status == 200 else CLIENT_SECONDS
 
 
-def _quantiles(seconds: list[float]) -> tuple[float, float]:
-    cuts = statistics.quantiles(seconds, n=100)
-    return cuts[49], cuts[98]
+def compare(fleet: Fleet, *, rounds: int, seconds: float, times: float = 3) -> Table:
+    """The variants in turn, `times` the capacity offered to each for so many seconds."""
+    from tests import factories
 
+    stall = factories.stall()
+    crowd = Crowd(stall, [factories.person(f"137{n:08}") for n in range(PEOPLE)])
+    limits_off = NO_LINE | {"WAIMAI_RATELIMIT": "0"}
+    capacity = _with_web(fleet, limits_off, "", lambda port: asyncio.run(_closed_loop(crowd, port, min(8, seconds))))
+    print(f"  capacity, everything well: {capacity:.0f}/s; offered: {times * capacity:.0f}/s", flush=True)
+    bucket = {"WAIMAI_RATELIMIT": "1", "WAIMAI_RATE_ENTRY": f"{capacity:.0f}/{2 * capacity:.0f}"}
 
-def main() -> None:
-    """Measure the three variants in one run and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--times", type=float, default=3, help="how many times the capacity is offered")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where MariaDB writes")
-    options = parser.parse_args()
-    from benchmarks.timers import _fleet
+    def variant(environment: dict[str, str], before: str) -> Row:
+        _break_the_provider()
+        crowd.placed.clear()
+        offered = partial(_open_loop, crowd, rate=times * capacity, seconds=seconds)
+        result, recovery = _with_web(fleet, environment, before, lambda port: asyncio.run(offered(port)))
+        return result.row(seconds, recovery)
 
-    print(f"load before: {os.getloadavg()[0]:.1f}")
-    with _fleet(options.folder) as fleet:
-        from tests import factories
-
-        stall = factories.stall()
-        crowd = Crowd(stall, [factories.person(f"137{n:08}") for n in range(PEOPLE)])
-        limits_off = NO_LINE | {"WAIMAI_RATELIMIT": "0"}
-        capacity = _with_web(fleet, limits_off, "", lambda port: asyncio.run(_closed_loop(crowd, port, 8)))
-        print(f"capacity, everything well: {capacity:.0f} requests/s; offered: {options.times * capacity:.0f}/s")
-        bucket = {"WAIMAI_RATELIMIT": "1", "WAIMAI_RATE_ENTRY": f"{capacity:.0f}/{2 * capacity:.0f}"}
-        print("| | offered | accepted | mean s | p50 s | p99 s | rejected (median) | errors | recovery |")
-        print("|---|---|---|---|---|---|---|---|---|")
-        for name, environment, before in (
-            ("none", limits_off, WITHOUT_BREAKER),
-            ("bucket + breaker", NO_LINE | bucket, ""),
-            ("bucket + breaker + short line", SHORT_LINE | bucket, ""),
-        ):
-            _break_the_provider()
-            crowd.placed.clear()
-            offered = partial(_open_loop, crowd, rate=options.times * capacity, seconds=options.seconds)
-            result, recovery = _with_web(fleet, environment, before, lambda port: asyncio.run(offered(port)))  # noqa: B023
-            print(result.row(name, options.seconds, recovery), flush=True)
+    targets = {
+        "bucket + breaker + short line": partial(variant, SHORT_LINE | bucket, ""),
+        "bucket + breaker": partial(variant, NO_LINE | bucket, ""),
+        "none": partial(variant, limits_off, WITHOUT_BREAKER),
+    }
+    return alternate(rounds, targets)
 
 
 def _break_the_provider() -> None:
@@ -233,7 +226,3 @@ def _with_web(fleet: Fleet, environment: dict[str, str], before: str, body: Call
         finally:
             web.kill()
             web.wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -11,5 +11,6 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("orm/orders/", views.OrmOrders.as_view()),
     path("raw/orders/", views.raw_orders),
+    path("offset/orders/", views.offset_orders),
     path("plain/menu/", views.plain_menu),
 ]

@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 import accounts.services
 import menu.services
+import orders.services
 from menu.services import LineRequest
 from orders import changes, checkout, documents, intake
 from orders.changes import By
@@ -25,7 +26,7 @@ from orders.saga import EXPIRE
 from orders.serializers import LineInput, OrderInput
 from orders.services import Checkout
 from orders.states import Actor
-from waimai.infra.api import caller_id, read_idempotency_key, validated
+from waimai.infra.api import KeysetPagination, caller_id, read_idempotency_key, validated
 from waimai.infra.clock import db_now
 from waimai.infra.models import IdempotencyKey, OutboxMessage, Timer
 from waimai.infra.sharding import shard_of_user
@@ -125,6 +126,14 @@ def plain_menu(request: HttpRequest) -> HttpResponse:
     if shop_id not in _kept:
         _kept[shop_id] = menu.services.menu_document(shop_id).body
     return HttpResponse(_kept[shop_id], content_type="application/json")
+
+
+def offset_orders(request: HttpRequest) -> HttpResponse:
+    """A page of the caller's orders by LIMIT and OFFSET."""
+    user_id = accounts.services.user_of_header(request.headers.get("Authorization", ""))
+    start = (int(request.GET["page"]) - 1) * KeysetPagination.page_size
+    rows = orders.services.orders_of(user_id=user_id).order_by("-id")[start : start + KeysetPagination.page_size]
+    return JsonResponse({"results": orders.services.documents_of(rows, user_id=user_id)})
 
 
 _kept: dict[int, bytes] = {}
