@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,6 +28,8 @@ LONGER = 2.5
 def main() -> None:
     """Measure, print, and write the results."""
     options = _options()
+    # Told to stop, we still remove our servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: dict[str, Table] = {}
     problems: list[str] = []
     load = os.getloadavg()[0]
