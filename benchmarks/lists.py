@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 PAGE, FAR_PAGE = 20, 1000
 AT_ONCE, AUDITED = 50_000, 20_000
-# Every tenth order is the customer's, the others are of people with one each: numbers only, nobody looks them up.
-EVERY, OTHERS = 10, 20_000_000
 # A year's worth of orders: twelve months of partitions.
 SECONDS_BETWEEN = 30
 SETTLED_SECONDS = 15
@@ -38,7 +36,7 @@ def compare(fleet: Fleet, *, rounds: int, seconds: float, count: int) -> Table:
     _fill(fleet, who, count)
     print(f"  {count} orders in {time.monotonic() - began:.0f} s", flush=True)
     headers = (f"Authorization: Bearer {accounts.services.issue_tokens(who.user).access}",)
-    far = min(FAR_PAGE, count // EVERY // PAGE)
+    far = min(FAR_PAGE, count // PAGE)
     cursor = quote(b64encode(f"p={_last_id_before(who.id, far)}".encode()).decode())
     pages = {
         "cursor, page 1": (OURS, PATH),
@@ -86,7 +84,6 @@ def _copy(fleet: Fleet, using: str, model: Any, order_id: int, count: int, apart
     key = "id" if "order_id" not in columns else "order_id"
     table, names = model._meta.db_table, ", ".join(f"`{column}`" for column in columns)
     own = {key: f"t.`{key}` - ({count} - s.seq) * {apart}"}
-    own["user_id"] = f"IF(s.seq MOD {EVERY}, {OTHERS} + s.seq, t.user_id)"
     values = ", ".join(own.get(column, f"t.`{column}`") for column in columns)
     for first, last in _batches(count - 1):
         sql = f"""INSERT INTO `{table}` ({names})
