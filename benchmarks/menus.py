@@ -50,6 +50,7 @@ def compare(fleet: Fleet, *, rounds: int, seconds: float) -> Table:
         "the long way": ("Cookie: a=b",),
     }
     targets = {name: partial(_ours, fleet, path, headers, seconds) for name, headers in ours.items()}
+    targets |= {name: partial(_loaded, shop_id, name, seconds) for name in ("loaded from L2", "loaded from MariaDB")}
     targets["plain Django view"] = partial(_plain, fleet, f"/plain/menu/?shop={shop_id}", (), seconds)
     if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         print("  nginx isn't here: no row of it", flush=True)
@@ -77,6 +78,29 @@ def _ours(fleet: Fleet, path: str, headers: Sequence[str], seconds: float) -> Ro
             load(port, path, headers, 1, connections=1, server=[pid])
             time.sleep(0.1)
         return load(port, path, headers, seconds, server=[pid])
+
+
+def _loaded(shop_id: int, name: str, seconds: float) -> Row:
+    """Menus a second that one thread of this process gets from the next level, as after a start or an edit."""
+    from menu import catalogue
+    from waimai.infra import short_redis
+
+    catalogue.menu_document(shop_id)
+    count, until, used = 0, time.monotonic() + seconds, time.process_time()
+    began = time.monotonic()
+    while time.monotonic() < until:
+        catalogue._menus.clear()
+        catalogue._documents.clear()
+        if name.endswith("MariaDB"):
+            short_redis.client().flushdb()
+        catalogue.menu_document(shop_id)
+        count += 1
+    took = time.monotonic() - began
+    return {
+        "requests_per_second": count / took,
+        "server_us": (time.process_time() - used) / count * 1e6,
+        "mean_ms": 1000 * took / count,
+    }
 
 
 def _plain(fleet: Fleet, path: str, headers: Sequence[str], seconds: float) -> Row:

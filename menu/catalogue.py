@@ -7,9 +7,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, TypeVar
 
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.files.storage import default_storage
+from django.db import connections
 from django.db.models import Prefetch, QuerySet
 from django.templatetags.static import static
 
@@ -17,25 +20,41 @@ from menu.errors import NoSuchShop
 from menu.hours import OpeningSpan
 from menu.models import Category, Item, Kind, Option, OptionGroup, SetMealComponent, Shop
 from menu.snapshot import Menu, MenuCategory, MenuComponent, MenuItem, MenuOption, MenuOptionGroup, ShopInfo
-from menu.versions import MOST_SHOPS_KEPT, MenuDocument, prepared_menus
+from menu.versions import MOST_SHOPS_KEPT, MenuDocument, missing_shops, prepared_menus
+from waimai.infra.sharding import DEFAULT
+from waimai.infra.shared_cache import SharedCache
 
 T = TypeVar("T")
 STATIC_PREFIX = "static:"
 LOAD_TRIES = 3
+# An old version is asked for by nobody; this is how long it lies there.
+SHARED_SECONDS = 600
+
+
+def _edition() -> str:
+    """What else a menu is made of: the addresses of the pictures that came with this release."""
+    return getattr(staticfiles_storage, "manifest_hash", "")
 
 
 _lock = threading.Lock()
 _menus: dict[int, Menu] = {}
 _documents: dict[int, tuple[int, MenuDocument]] = {}
+_shared = SharedCache("menu", Menu, seconds=SHARED_SECONDS, edition=_edition)
 
 
 def get_menu(shop_id: int) -> Menu:
-    """The shop's menu as it is now: one small query says whether the copy at hand still is. Raises NoSuchShop."""
+    """The shop's menu as it is now: one small query says whether the copy at hand, or in Redis, still is.
+
+    Raises NoSuchShop.
+    """
     version = _version(shop_id)
     menu = _menus.get(shop_id)
     if menu is not None and menu.shop.menu_version == version:
         return menu
-    menu = _load_whole(shop_id)
+    if connections[DEFAULT].in_atomic_block:
+        # A change that isn't committed yet may never be: others must not see it.
+        return _load_whole(shop_id)
+    menu = _shared.get(shop_id, version, partial(_load_whole, shop_id))
     with _lock:
         _keep(_menus, shop_id, menu)
     return menu
@@ -81,8 +100,14 @@ def _described(item: MenuItem) -> str:
 
 def menu_document(shop_id: int) -> MenuDocument:
     """The menu's document: what is on sale, in order. Whether the shop is open is not in it. Raises NoSuchShop."""
-    ticket = prepared_menus.ticket()
-    document = _document(shop_id)
+    if missing_shops.get(shop_id):
+        raise NoSuchShop
+    ticket, no_shop = prepared_menus.ticket(), missing_shops.ticket()
+    try:
+        document = _document(shop_id)
+    except NoSuchShop:
+        missing_shops.put(shop_id, shop_id, no_shop)
+        raise
     prepared_menus.put(shop_id, document, ticket)
     return document
 

@@ -83,6 +83,15 @@ class Shop(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """As ever; a new shop is there at once, also for those who were just told that there is none."""
+        from menu.versions import shop_opened
+
+        new = self._state.adding
+        super().save(*args, **kwargs)
+        if new:
+            shop_opened(self.pk)
+
 
 class Weekday(models.IntegerChoices):
     """Days as Python counts them."""

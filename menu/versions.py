@@ -17,6 +17,7 @@ from waimai.infra.near_cache import NearCache
 from waimai.infra.sharding import DEFAULT
 
 MOST_SHOPS_KEPT = 200
+MOST_MISSING_KEPT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class MenuDocument:
 
 # For those who don't ask the database whether a document is still the present one.
 prepared_menus: NearCache[MenuDocument] = NearCache("menu", most=MOST_SHOPS_KEPT)
+# Numbers that no shop has: who asks for them again and again asks no database.
+missing_shops: NearCache[int] = NearCache("no-shop", most=MOST_MISSING_KEPT)
 
 
 def menu_changed(*shop_ids: int) -> None:
@@ -37,3 +40,8 @@ def menu_changed(*shop_ids: int) -> None:
     for shop_id in sorted(set(shop_ids)):
         Shop.objects.filter(pk=shop_id).update(menu_version=F("menu_version") + 1)
     transaction.on_commit(partial(prepared_menus.take_back, shop_ids), using=DEFAULT, robust=True)
+
+
+def shop_opened(shop_id: int) -> None:
+    """Say that there is a new shop: its number isn't one that no shop has any more."""
+    transaction.on_commit(partial(missing_shops.take_back, [shop_id]), using=DEFAULT, robust=True)

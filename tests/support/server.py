@@ -67,14 +67,14 @@ def server(db_all: Databases, _web_server: str, settings: Settings) -> Server:
 class WebProcess:
     """A web process as `bin/up` starts it, on the databases of the test; nobody else holds its listening socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.address: tuple[str, int] = listener.getsockname()
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "waimai.supervisor_web", str(listener.fileno())],
             cwd=ROOT,
-            env=os.environ | {"WAIMAI_RATELIMIT": "0", "WAIMAI_LOG_LEVEL": "WARNING"},
+            env=os.environ | {"WAIMAI_RATELIMIT": "0", "WAIMAI_LOG_LEVEL": "WARNING"} | environment,
             pass_fds=[listener.fileno()],
         )
         listener.close()
@@ -94,12 +94,12 @@ class WebProcess:
 
 
 @pytest.fixture
-def web_processes(db_all: Databases) -> Iterator[Callable[[], WebProcess]]:
+def web_processes(db_all: Databases) -> Iterator[Callable[..., WebProcess]]:
     """Start web processes; those that still run after the test are killed."""
     started: list[WebProcess] = []
 
-    def start() -> WebProcess:
-        started.append(web := WebProcess())
+    def start(**environment: str) -> WebProcess:
+        started.append(web := WebProcess(**environment))
         wait_until(web.answers, seconds=STARTS_WITHIN_SECONDS, what="the web process answers")
         return web
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 ASKED_EVERY_SECONDS = 0.5
 # Nothing heard for so long, not even an answer to "are you there": then perhaps something was missed.
 SILENCE_SECONDS = 2.0
+JITTER = 0.2
 V = TypeVar("V")
 
 
@@ -62,7 +64,9 @@ class NearCache(Generic[V]):
                 return
             while len(self._values) >= self._most and key not in self._values:
                 del self._values[next(iter(self._values))]
-            self._values[key] = (time.monotonic() + self._seconds, value)
+            # A little less each time, so that what was put together isn't missed together.
+            lives = self._seconds * random.uniform(1 - JITTER, 1)  # noqa: S311 - a pause, not a secret
+            self._values[key] = (time.monotonic() + lives, value)
 
     def take_back(self, keys: Iterable[int]) -> None:
         """Say everywhere that these values have changed. Belongs after the commit of the change."""

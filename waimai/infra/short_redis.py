@@ -45,7 +45,7 @@ class Script:
     def __init__(self, source: str) -> None:
         self.source = source
 
-    def __call__(self, keys: Sequence[str], arguments: Sequence[str | int | float]) -> Any:
+    def __call__(self, keys: Sequence[str], arguments: Sequence[str | int | float | bytes]) -> Any:
         """What the script returns. Raises Away, at once while the server is left alone."""
         global _asked_again_at
         if time.monotonic() < _asked_again_at:
