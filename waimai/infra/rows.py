@@ -7,7 +7,7 @@ databases get parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -69,10 +69,10 @@ def _insert(verb: str, model: type[models.Model], rows: Sequence[Row], using: st
     inserted, fields = 0, _fields(model)
     at_once = MOST_PARAMETERS // len(fields)
     for start in range(0, len(rows), at_once):
-        table = [[_value(field, row) for field in fields] for row in rows[start : start + at_once]]
+        columns = [_column(field, rows[start : start + at_once]) for field in fields]
         with connections[using].cursor() as cursor:
-            mysql = connections[using].vendor == "mysql"
-            places, values = (_as_text if mysql else _as_parameters)(fields, table, connections[using])
+            written = _as_text if connections[using].vendor == "mysql" else _as_parameters
+            places, values = written(fields, columns, connections[using])
             cursor.execute(f"{verb} INTO {_columns(model, using)} VALUES {places}", values)
             inserted += cursor.rowcount
     return inserted
@@ -89,19 +89,23 @@ def _columns(model: type[models.Model], using: str) -> str:
     return f"{quote(model._meta.db_table)} ({', '.join(quote(field.column) for field in _fields(model))})"
 
 
-def _value(field: Any, row: Row) -> Any:
+def _column(field: Any, rows: Sequence[Row]) -> list[Any]:
+    name = field.attname
     try:
-        return row[field.attname]
+        return [row[name] for row in rows]
     except KeyError:
         if field.has_default() or field.null or isinstance(field, models.AutoField):
-            return field.get_default()
+            return [row[name] if name in row else field.get_default() for row in rows]
         raise
 
 
-def _as_parameters(fields: Sequence[Any], table: list[list[Any]], connection: Any) -> tuple[str, list[Any] | None]:
+def _as_parameters(
+    fields: Sequence[Any], columns: Sequence[list[Any]], connection: Any
+) -> tuple[str, list[Any] | None]:
     places = "(" + ", ".join(["%s"] * len(fields)) + ")"
-    values = [_parameter(field, value, connection) for row in table for field, value in zip(fields, row, strict=True)]
-    return ", ".join([places] * len(table)), values
+    rows = list(zip(*columns, strict=True))
+    values = [_parameter(field, value, connection) for row in rows for field, value in zip(fields, row, strict=True)]
+    return ", ".join([places] * len(rows)), values
 
 
 def _parameter(field: Any, value: Any, connection: Any) -> Any:
@@ -116,11 +120,11 @@ def _is_plain_json(field: Any) -> bool:
     return isinstance(field, models.JSONField) and field.encoder is None
 
 
-def _as_text(fields: Sequence[Any], table: list[list[Any]], connection: Any) -> tuple[str, list[Any] | None]:
+def _as_text(fields: Sequence[Any], columns: Sequence[list[Any]], connection: Any) -> tuple[str, list[Any] | None]:
     """The rows in SQL. There are no parameters, so that the driver looks for no places to fill in."""
     literal = _Literals(connection)
-    columns = [map(literal.of(field), column) for field, column in zip(fields, zip(*table, strict=True), strict=True)]
-    return ", ".join(["(" + ",".join(row) + ")" for row in zip(*columns, strict=True)]), None
+    written = [literal.column(field, column) for field, column in zip(fields, columns, strict=True)]
+    return ", ".join(["(" + ",".join(row) + ")" for row in zip(*written, strict=True)]), None
 
 
 class _Never:
@@ -134,18 +138,17 @@ class _Literals(dict[Any, str]):
         self._connection = connection
         self._quote = connection.connection.literal
 
-    def of(self, field: Any) -> Callable[[Any], str]:
-        """How values of a field are written: what is of the column's own kind at once, all else as the field says."""
+    def column(self, field: Any, values: list[Any]) -> Iterable[str]:
+        """The values of a column: those of its own kind at once, all else as the field says."""
         kind, plain = self._plain(field)
+        if all(issubclass(each, kind) for each in set(map(type, values))):
+            return map(plain, values)
+        return [plain(value) if isinstance(value, kind) else self._odd(field, value) for value in values]
 
-        def write(value: Any) -> str:
-            if isinstance(value, kind):
-                return plain(value)
-            if value is None:
-                return "NULL"
-            return str(self._quote(field.get_db_prep_save(value, self._connection)).decode())
-
-        return write
+    def _odd(self, field: Any, value: Any) -> str:
+        if value is None:
+            return "NULL"
+        return str(self._quote(field.get_db_prep_save(value, self._connection)).decode())
 
     def _plain(self, field: Any) -> tuple[type, Callable[[Any], str]]:
         if _is_plain_json(field):
