@@ -32,6 +32,12 @@ DISHES, PEOPLE = 200, 400
 WARM_SECONDS = 1.0
 PATH = "/api/v1/orders/"
 OURS = ("-m", "waimai.supervisor_web")
+# A parent with two web processes on one listening socket.
+OURS_TWICE = (
+    "-c",
+    "import subprocess, sys; web = [sys.executable, '-m', 'waimai.supervisor_web', sys.argv[1]]; "
+    "[subprocess.Popen(web, pass_fds=[int(sys.argv[1])]) for _ in range(2)][0].wait()",
+)
 PRODUCTION = {"WAIMAI_DEBUG": "0", "WAIMAI_HTTPS": "0"}
 # The fastest server for them that we found: one process, as many threads as our pages have.
 REFERENCE = (
@@ -128,6 +134,7 @@ def compare(fleet: Fleet, *, rounds: int, seconds: float, peer: Path | None) -> 
     }
     targets = [
         Target("ours", OURS, PATH, "spread", {}),
+        Target("ours, two processes", OURS_TWICE, PATH, "spread", {}),
         Target("ours, limited dishes", OURS, PATH, "spread limited", {}),
         Target("ours, one hot dish", OURS, PATH, "hot limited", {}),
         Target("orm", REFERENCE, "/orm/orders/", "spread", REFERENCE_SETTINGS),

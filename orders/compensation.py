@@ -31,8 +31,7 @@ def undo(orders: Sequence[Order], *, using: str, at: datetime, restock: bool | N
     `restock` None gives the portions back of orders that the shop hadn't accepted: the others were cooked.
     """
     order_ids = [order.pk for order in orders]
-    timers.cancel(EXPIRE, order_ids, using=using)
-    timers.cancel(COMPLETE, order_ids, using=using)
+    timers.cancel((EXPIRE, COMPLETE), order_ids, using=using)
     # Also of a paid order: a second payment may still be open.
     payments.services.stop_collecting(order_ids=order_ids, using=using)
     for order in orders:

@@ -21,8 +21,10 @@ EXPIRED = crashpoints.around("order.expire-on-read")
 def expire(ref_ids: list[int], *, using: str, now: datetime) -> None:
     """Cancel the orders among these that still wait for payment; the timers end either way."""
     by = By(Actor.CLOCK, reason=Reason.PAYMENT_TIMEOUT)
-    changes.change_many(ref_ids, Order.expire, using=using, by=by, at=now)
-    timers.cancel(EXPIRE, ref_ids, using=using)
+    moved = changes.change_many(ref_ids, Order.expire, using=using, by=by, at=now)
+    # Those of the orders that moved ended with them.
+    if others := set(ref_ids) - {order.pk for order in moved}:
+        timers.cancel(EXPIRE, others, using=using)
 
 
 @timers.fires(COMPLETE)

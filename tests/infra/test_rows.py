@@ -165,3 +165,27 @@ def test_of_eight_at_once_one_goes_in() -> None:
         return run_atomic(HERE, lambda: insert_ignore(Timer, [row], using=HERE), tries=10)
 
     assert sorted(at_once(*[insert] * 8), key=str) == [0] * 7 + [1]
+
+
+# --- numbers in a condition ---
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 2], (1, 2), {1, 2}, ["1", 2], [1, 2, 2**70], [1, 2, True]])
+def test_numbers_are_found_however_they_are_given(numbers: Any) -> None:
+    for ref_id in (1, 2, 3):
+        insert_rows(Timer, [{"kind": "tea", "ref_id": ref_id, "bucket": 0, "due_at": MOMENT}], using=HERE)
+    found = Timer.objects.on(HERE).filter(ref_id__in=numbers)
+    assert sorted(found.values_list("ref_id", flat=True)) == [1, 2]
+    assert sorted(Timer.objects.on(HERE).exclude(ref_id__in=numbers).values_list("ref_id", flat=True)) == [3]
+
+
+def test_no_number_finds_nothing_and_nonsense_is_refused() -> None:
+    assert not Timer.objects.on(HERE).filter(ref_id__in=[]).exists()
+    with pytest.raises(ValueError, match="1\\) OR"):
+        Timer.objects.on(HERE).filter(ref_id__in=["1) OR (1=1"]).exists()
+
+
+def test_numbers_of_a_query_stay_a_query() -> None:
+    insert_rows(Timer, [{"kind": "tea", "ref_id": 1, "bucket": 0, "due_at": MOMENT}], using=HERE)
+    numbers = Timer.objects.on(HERE).values("ref_id")
+    assert Timer.objects.on(HERE).filter(ref_id__in=numbers).count() == 1

@@ -12,3 +12,7 @@ class InfraConfig(AppConfig):
     name = "waimai.infra"
     label = "infra"
     verbose_name = _("系统")
+
+    def ready(self) -> None:
+        """Register what queries are written with."""
+        from waimai.infra import lookups  # noqa: F401 - registers itself

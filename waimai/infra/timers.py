@@ -36,9 +36,8 @@ GRACE_SECONDS = 0.25
 NETWORK_LEASE_SECONDS = 30
 # How long a batch has that may kill its process, before others try its timers one by one.
 BATCH_LEASE_SECONDS = 5
-LONGEST_BACKOFF_SECONDS = 300
-TRIES_BEFORE_PARKING = 8
-# What stands there while a timer is tried, and stays when the process doesn't survive it.
+LONGEST_BACKOFF_SECONDS, TRIES_BEFORE_PARKING = 300, 8
+# What stands there while a timer is tried, and stays when its process dies.
 DIED = "the process died with it"
 # Where the due time of a parked timer stands: nobody gets there.
 PARKED = datetime(9000, 1, 1, tzinfo=UTC)
@@ -103,9 +102,10 @@ def schedule_many(kind: str, pairs: Sequence[tuple[int, datetime]], *, using: st
     Timer.objects.on(using).bulk_create([Timer(**row) for row in rows], **how)
 
 
-def cancel(kind: str, ref_ids: Iterable[int], *, using: str) -> int:
-    """Delete timers; belongs in the transaction that ends the need. Returns how many stood there."""
-    return Timer.objects.on(using).filter(kind=kind, ref_id__in=list(ref_ids)).delete()[0]
+def cancel(kinds: str | Sequence[str], ref_ids: Iterable[int], *, using: str) -> int:
+    """Delete timers, of one kind or several; belongs in the transaction that ends the need. Returns how many stood."""
+    wanted = {"kind": kinds} if isinstance(kinds, str) else {"kind__in": kinds}
+    return Timer.objects.on(using).filter(**wanted, ref_id__in=list(ref_ids)).delete()[0]
 
 
 def sweep(using: str, *, lane: Lane = "db") -> int:
