@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,6 +10,8 @@ from django.utils.translation import gettext as _
 
 from menu.services import LineProblem, QuotedLine
 from orders.cart import CartView
+
+PARTS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,42 @@ class Basket:
     missing: Decimal
     ready: bool
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What a page shows of the cart's prices, as its form can carry it: `key|amount|name`."""
+        quote = self.view.quote
+        lines = [f"{row.id}|{row.quoted.amount}|{row.name} × {row.quantity}" for row in self.rows if row.quoted]
+        return (*lines, f"packing|{quote.packing_fee}|{_('打包费')}", f"delivery|{quote.delivery_fee}|{_('配送费')}")
+
     def of_item(self, item_id: int) -> InCart:
         """What of an item is in the cart."""
         mine = [(row, line) for row, line in zip(self.rows, self.view.lines, strict=True) if line.item_id == item_id]
         plain = next((row for row, line in mine if not line.options), None)
         return InCart(sum(row.quantity for row, _line in mine), plain)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What was shown at one price and is at another now; empty where it wasn't, or isn't any more."""
+
+    name: str
+    was: str
+    now: str
+
+
+def differences(seen: Iterable[str], now: Basket) -> list[Difference]:
+    """What differs between what a page showed (as `Basket.shown`) and the cart as it is. Nonsense is passed over."""
+    before, after = _by_key(seen), _by_key(now.shown)
+    return [
+        Difference((after.get(key) or before[key])[1], before.get(key, ("", ""))[0], after.get(key, ("", ""))[0])
+        for key in {**before, **after}
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _by_key(shown: Iterable[str]) -> dict[str, tuple[str, str]]:
+    parts = [each.split("|", 2) for each in shown]
+    return {part[0]: (part[1], part[2]) for part in parts if len(part) == PARTS_SHOWN}
 
 
 def basket(view: CartView) -> Basket:

@@ -22,7 +22,7 @@ import accounts.services
 import menu.services
 from menu.services import LineRequest, ShopInfo
 from orders import services
-from orders.basket import basket
+from orders.basket import basket, differences
 from orders.cart import as_request
 from orders.delivery_times import delivery_times
 from orders.forms import AddForm, CheckoutForm, QuantityForm, RestoreForm, written
@@ -35,6 +35,9 @@ from waimai.infra.http import refusal_headers
 LAST_SHOP = "last_shop"
 # What was just taken out of which cart.
 UNDO = "undo"
+# Refusals after which the page says what is different now.
+ASKED_AGAIN = ("total_changed", "cart_changed")
+MOST_SEEN = 100
 SERVER_ERROR = 500
 ASK_AGAIN_SECONDS = 0.2
 ASK_AGAIN_TIMES = 10
@@ -249,6 +252,8 @@ def _checkout_page(request: HttpRequest, shop_id: int, form: CheckoutForm, refus
         messages.info(request, str(refusal.detail) if refusal else _("购物车是空的"))
         return redirect("cart", shop_id)
     context = {"shop": shown.view.quote.shop, "basket": shown, "form": form, "refusal": refusal, "here": request.path}
+    if refusal is not None and refusal.code in ASKED_AGAIN:
+        context["differences"] = differences(request.POST.getlist("seen")[:MOST_SEEN], shown)
     response = render(request, "orders/checkout.html", context, status=refusal.status if refusal else 200)
     for name, value in (refusal_headers(refusal) if refusal else {}).items():
         response[name] = value

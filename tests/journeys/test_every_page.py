@@ -1,4 +1,4 @@
-"""Every page of the customer's shuts nobody out (axe-core, WCAG 2.2 AA) and fits the screen, of a phone and a desktop."""
+"""Every page of the customer's shuts nobody out (axe-core, WCAG 2.2 AA) and fits the screen: a phone's, a desktop's."""
 
 from __future__ import annotations
 
