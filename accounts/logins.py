@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, cast
 
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.hashers import make_password
 
 from accounts import limits, second_factor
@@ -124,3 +128,13 @@ def prove_again(user: User, *, current_password: str | None, code: str | None, a
 
 def _refusal(code: str | None) -> Unauthenticated:
     return WrongCode() if code else WrongCredentials()
+
+
+def user_of_session(key: str) -> int:
+    """Whom a session of the pages belongs to. Raises Unauthenticated when it is nobody's, or the password changed."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(key or None)
+    # All that Django looks at of a request here.
+    user = get_user(cast(Any, SimpleNamespace(session=session)))
+    if user.pk is None:
+        raise Unauthenticated
+    return int(user.pk)

@@ -17,7 +17,7 @@ from accounts.addresses import (
 )
 from accounts.codes import CodeSent, send_code
 from accounts.housekeeping import purge_expired
-from accounts.logins import login_staff, login_with_code, login_with_password
+from accounts.logins import login_staff, login_with_code, login_with_password, user_of_session
 from accounts.profiles import Profile, UserBrief, profile_of, set_active, set_password, update_profile, user_brief
 from accounts.staff import (
     Role,
@@ -82,5 +82,6 @@ __all__ = [
     "user_brief",
     "user_of",
     "user_of_header",
+    "user_of_session",
     "valid_claims",
 ]

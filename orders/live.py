@@ -1,36 +1,53 @@
-"""An order's changes as they happen: `GET /api/v1/orders/{id}/events/`."""
+"""An order's changes as they happen: `GET /api/v1/orders/{id}/events/`, and for its page `GET /orders/{id}/events/`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from http.cookies import SimpleCookie
 
-from accounts.services import user_of_header
+from django.conf import settings
+
+from accounts.services import user_of_header, user_of_session
 from orders import services
 from waimai.infra.live import NUMBER, Call, News, Receive, Scope, Send, serve
 
 
 async def order_events(scope: Scope, receive: Receive, send: Send, *, order_id: str) -> None:
     """Every change of one's own order, the first one first; `Last-Event-ID` is the number of the last one seen."""
-    await serve(scope, receive, send, partial(_open, order_id=int(order_id)))
+    await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=_by_token))
 
 
-def _open(call: Call, *, order_id: int) -> OrderFeed:
+async def page_events(scope: Scope, receive: Receive, send: Send, *, order_id: str) -> None:
+    """The same for the order's page, which knows who asks by its session: `GET /orders/{id}/events/`."""
+    await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=_by_session))
+
+
+def _by_token(call: Call) -> int:
+    return user_of_header(call.headers.get("authorization", ""))
+
+
+def _by_session(call: Call) -> int:
+    found = SimpleCookie(call.headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
+    return user_of_session(found.value if found else "")
+
+
+def _open(call: Call, *, order_id: int, who: Callable[[Call], int]) -> OrderFeed:
     seen = call.last_event_id
-    feed = OrderFeed(order_id, int(seen) if NUMBER.fullmatch(seen) else 0, call.headers.get("authorization", ""))
+    feed = OrderFeed(order_id, int(seen) if NUMBER.fullmatch(seen) else 0, partial(who, call))
     feed.check()
     return feed
 
 
 class OrderFeed:
-    """The history of an order, from a change on."""
+    """The history of an order, from a change on. `caller` says who reads it."""
 
-    def __init__(self, order_id: int, seen: int, authorization: str) -> None:
-        self.order_id, self.seen, self.authorization = order_id, seen, authorization
+    def __init__(self, order_id: int, seen: int, caller: Callable[[], int]) -> None:
+        self.order_id, self.seen, self.caller = order_id, seen, caller
 
     def check(self) -> None:
-        """Whether it is still the caller's. Raises what `user_of_header` does, and NotFound."""
-        services.own_order(order_id=self.order_id, user_id=user_of_header(self.authorization))
+        """Whether it is still the caller's. Raises Unauthenticated, what else `caller` does, and NotFound."""
+        services.own_order(order_id=self.order_id, user_id=self.caller())
 
     def read(self) -> Sequence[News]:
         """The changes since the last call; an order that is overdue is found expired."""

@@ -32,6 +32,29 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   }
 });
 
+// An order's page follows by a stream where it gets one, and asks every few seconds where it doesn't.
+let stream;
+function follow() {
+  const order = document.getElementById("order");
+  if (!order?.dataset.live) {
+    stream?.close();
+  } else if (!stream && "EventSource" in window) {
+    stream = new EventSource(order.dataset.live);
+    for (const kind of ["status", "update"]) {
+      stream.addEventListener(kind, () => htmx.trigger("#order", "news"));
+    }
+  }
+}
+follow();
+document.addEventListener("htmx:afterSwap", follow);
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt, requestConfig } = event.detail;
+  const waits = elt.id === "order" && requestConfig.triggeringEvent?.type !== "news";
+  if (waits && stream?.readyState === EventSource.OPEN && !elt.dataset.till) {
+    event.preventDefault();
+  }
+});
+
 // A shop knows its delivery area by coordinates; the device knows where it is.
 for (const button of document.querySelectorAll("[data-locate]")) {
   button.hidden = !("geolocation" in navigator);

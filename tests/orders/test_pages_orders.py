@@ -208,7 +208,7 @@ def test_a_payment_on_its_way_is_said_until_it_arrives(stall: Stall, mei: Person
     till = press(browser, placed(mei, stall), "pay", provider="sandbox")
     page = browser.submit(till, till.path, {"outcome": "success"})
     assert "支付结果正在送往店铺" in page.text
-    assert 'hx-trigger="every 1s"' in page.html
+    assert 'hx-trigger="news, every 1s"' in page.html
     assert browser.open(polled(page)).status == 204
     capture(payment_at(till))
     news = browser.open(polled(page))
