@@ -17,6 +17,7 @@ from orders.placing import Placed, place
 from orders.reading import changes_since, documents_of, get_order, newest_orders, orders_of, own_order, paid_snapshots
 from orders.reordering import Gone, Reordered, Repriced, reorder
 from orders.rescue import retry_saga, undo_stuck_order
+from orders.sharing import share_token, shared_order
 
 __all__ = [
     "CartChanged",
@@ -50,6 +51,8 @@ __all__ = [
     "reorder",
     "retry_saga",
     "set_cart_quantity",
+    "share_token",
+    "shared_order",
     "snapshot_of",
     "undo_stuck_order",
     "view_cart",

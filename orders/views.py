@@ -108,6 +108,18 @@ def order_status(request: HttpRequest, order_id: int) -> HttpResponse:
     return render(request, "orders/_order.html", context)
 
 
+@never_cache
+@require_safe
+def shared_order(request: HttpRequest, token: str) -> HttpResponse:
+    """How far an order is, for whoever was sent the link."""
+    document = services.shared_order(token)
+    context = {"order": document, "zone": _zone_of(document["shop"])}
+    response = render(request, "orders/shared.html", context)
+    # The address is the key: neither a search engine nor the next page shall have it.
+    response["X-Robots-Tag"], response["Referrer-Policy"] = "noindex, nofollow", "no-referrer"
+    return response
+
+
 @require_POST
 @_login_first
 def order_pay(request: HttpRequest, order_id: int) -> HttpResponse:
@@ -205,6 +217,7 @@ def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
         "providers": settings.WAIMAI_PAYMENT_PROVIDERS,
         "token": secrets.token_urlsafe(24),
         "zone": _zone_of(document["shop"]),
+        "share": reverse("shared_order", args=[services.share_token(document["id"])]),
     }
 
 

@@ -55,6 +55,15 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   }
 });
 
+// Where the device can share, it does; elsewhere the link is opened and can be copied.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-share]");
+  if (link && navigator.share) {
+    event.preventDefault();
+    navigator.share({ title: document.title, url: link.href }).catch(() => {});
+  }
+});
+
 // A shop knows its delivery area by coordinates; the device knows where it is.
 for (const button of document.querySelectorAll("[data-locate]")) {
   button.hidden = !("geolocation" in navigator);

@@ -214,7 +214,7 @@ def test_a_payment_on_its_way_is_said_until_it_arrives(stall: Stall, mei: Person
     news = browser.open(polled(page))
     assert "已付款，等待商家接单。" in news.text
     assert "支付结果正在送往店铺" not in news.text
-    assert 'hx-trigger="every 3s"' in news.html
+    assert 'hx-trigger="news, every 3s"' in news.html
 
 
 def test_money_for_a_cancelled_order_is_followed_until_it_is_back(stall: Stall, mei: Person, browser: Browser) -> None:

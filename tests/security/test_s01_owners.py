@@ -32,7 +32,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What belongs to a customer, by the name of its number in a route.
 OBJECTS = {"order_id", "payment_id", "address_id", "line_id"}
 # Numbers and names that are nobody's: a shop, a provider, a path that is refused, a picture.
-NOT_OWNED = {"shop_id", "item_id", "provider", "path", "name"}
+NOT_OWNED = {"shop_id", "item_id", "token", "provider", "path", "name"}
 # Other tests ask these: the admin (test_s02), the staff's side (test_s02).
 ELSEWHERE = ("/admin/", "/api/v1/staff/")
 PUBLIC = {
@@ -62,6 +62,7 @@ PUBLIC = {
     "/shops/<int:shop_id>/cart/": "a guest's cart",
     "/shops/<int:shop_id>/cart/add/": "a guest's cart",
     "/shops/<int:shop_id>/cart/clear/": "a guest's cart",
+    "/s/<str:token>/": "an order's progress, for whoever has the link: the token is the key",
     "/shops/<int:shop_id>/cart/restore/": "a guest's cart",
     "/shops/<int:shop_id>/cart/lines/<int:line_id>/": "a guest's cart, by the caller's own session",
     "/media/<path:name>": "pictures",
@@ -190,5 +191,9 @@ def test_s01_streams_are_routes_too(mei: Person, tao: Person, stall: Stall, serv
         path = re.sub(r"\(\?P<order_id>[^)]*\)", str(order_id), pattern.pattern)
         assert re.fullmatch(r"[\w/]+", path), f"fill in the names of {pattern.pattern}"
         assert requests.get(server.url + path, timeout=10).status_code == 401
-        strange = requests.get(server.url + path, headers=tao.api.headers, timeout=10)
+        # A page's stream knows a session, the API's a token.
+        pages = Client()
+        pages.force_login(tao.user)
+        known = tao.api.headers if path.startswith("/api/") else {"Cookie": pages.cookies.output(header="").strip()}
+        strange = requests.get(server.url + path, headers=known, timeout=10)
         assert strange.status_code == (404 if "order_id" in pattern.pattern else 403)
