@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -39,14 +40,18 @@ def main() -> None:
 
         for name in options.only or comparisons:
             print(name, flush=True)
-            with opened() as fleet:
-                results[name] = comparisons[name](fleet)
-                problems += [f"{name}: {problem}" for problem in factories.audit()[:5]]
+            try:
+                with opened() as fleet:
+                    results[name] = comparisons[name](fleet)
+                    problems += [f"{name}: {problem}" for problem in factories.audit()[:5]]
+            except Exception as error:  # noqa: BLE001 - the figures of the others are worth keeping
+                traceback.print_exc()
+                problems.append(f"{name}: {error!r}")
     text = report(results, load, problems)
     print(text)
     _write(options, results, text)
     if problems:
-        raise SystemExit("the audit isn't clean: " + "; ".join(problems))
+        raise SystemExit("not as it should be: " + "; ".join(problems))
 
 
 def _options() -> argparse.Namespace:

@@ -75,3 +75,16 @@ def test_every_page_can_be_used_by_everybody(
 
     visit(server.url, go, size=size, locale=locale, session=client.cookies["sessionid"].value, may_complain=True)
     assert wrong == []
+
+
+def test_what_shuts_somebody_out_is_found(stall: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        page.evaluate("document.querySelector('main').append(document.createElement('img'))")
+        with pytest.raises(AssertionError, match="image-alt"):
+            look_over(page)
+        page.evaluate("document.querySelector('main img').remove()")
+        page.evaluate("document.querySelector('main').style.width = '5000px'")
+        with pytest.raises(AssertionError, match="too wide"):
+            look_over(page)
+
+    visit(server.url, go)
