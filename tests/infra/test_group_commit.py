@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from django.db import OperationalError
 from tests.infra.ledger import Ledger, behind_one_that_waits, gather
 from waimai.infra import group_commit
 from waimai.infra.errors import NotFound, ServiceUnavailable
+from waimai.infra.fast_door import Mailbox
 from waimai.infra.group_commit import GroupCommit
 
 pytestmark = pytest.mark.once
@@ -164,3 +166,11 @@ def test_before_each_batch_the_thread_has_gathered_what_came(group: GroupCommit[
     assert futures[0].result(10) == -1
     assert sorted(future.result(10) for future in list(futures)) == [-3, -2, -1]
     assert ledger.batches == [[1, 2, 3]]
+
+
+def test_who_hands_in_and_is_gone_holds_up_nobody(group: GroupCommit[int, int], ledger: Ledger) -> None:
+    loop = asyncio.new_event_loop()
+    box = Mailbox(loop)
+    loop.close()
+    futures = [group.submit(job, box.catch_up) for job in (1, 2)]
+    assert sorted(future.result(10) for future in futures) == [-2, -1]

@@ -139,8 +139,13 @@ class GroupCommit(Generic[J, R]):
     def _gather(self) -> None:
         with self._lock:
             gather = self._queue[0].gather if self._queue else None
-        if gather is not None:
+        if gather is None:
+            return
+        try:
             gather()
+        except Exception:
+            # Whoever handed it in may be gone; what was handed in is written all the same.
+            logger.exception("%s: nothing was gathered", self.name)
 
     def _write_batch(self) -> None:
         with self._lock:
