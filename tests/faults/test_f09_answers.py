@@ -10,6 +10,7 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from orders.services import share_token
 from tests import factories
 from tests.factories import Person, Stall
 from waimai.infra.sharding import shard_of_id
@@ -43,6 +44,8 @@ def addresses(order_id: int, shop_id: int) -> list[str]:
         "<int:payment_id>": order_id,
         "<int:address_id>": 1,
         "<int:line_id>": 1,
+        "<int:item_id>": 1,
+        "<str:token>": share_token(order_id),
         "<slug:provider>": "sandbox",
         "<path:path>": "x",
     }

@@ -71,9 +71,9 @@ def _insert(verb: str, model: type[models.Model], rows: Sequence[Row], using: st
     for start in range(0, len(rows), at_once):
         columns = [_column(field, rows[start : start + at_once]) for field in fields]
         with connections[using].cursor() as cursor:
-            written = _as_text if connections[using].vendor == "mysql" else _as_parameters
-            places, values = written(fields, columns, connections[using])
-            cursor.execute(f"{verb} INTO {_columns(model, using)} VALUES {places}", values)
+            vendor = connections[using].vendor
+            places, values = (_as_text if vendor == "mysql" else _as_parameters)(fields, columns, connections[using])
+            cursor.execute(f"{verb} INTO {_columns(model, using, vendor)} VALUES {places}", values)
             inserted += cursor.rowcount
     return inserted
 
@@ -84,7 +84,8 @@ def _fields(model: type[models.Model]) -> tuple[Any, ...]:
 
 
 @cache
-def _columns(model: type[models.Model], using: str) -> str:
+def _columns(model: type[models.Model], using: str, _vendor: str) -> str:
+    """The table and its columns; in tests a name may come to stand for another kind of database."""
     quote = connections[using].ops.quote_name
     return f"{quote(model._meta.db_table)} ({', '.join(quote(field.column) for field in _fields(model))})"
 
