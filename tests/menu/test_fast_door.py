@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from tests.factories import Stall
 from tests.support.instances import Redis
 from tests.support.processes import wait_until
 from tests.support.server import Server
-from waimai.infra import near_cache, short_redis
+from waimai.infra import near_cache
 from waimai.infra.fast_door import answers
 from waimai.infra.near_cache import NearCache
 from waimai.infra.ratelimit import Rate
@@ -104,19 +103,6 @@ def test_the_entry_counts_its_readers(get: Get, settings: Any) -> None:
 
 
 # --- the near cache ---
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path, settings: Any) -> Iterator[Redis]:
-    """A Redis of the test's own."""
-    server = Redis(tmp_path / "redis", aof=False)
-    server.spawn()
-    server.wait_until_it_answers()
-    settings.WAIMAI_REDIS_URL = server.url
-    short_redis.ask_again()
-    yield server
-    server.kill()
-    short_redis.ask_again()
 
 
 def heard(cache: NearCache[str]) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,19 +37,6 @@ AT_ONCE_SECONDS = 0.1
 def stall(db_all: object) -> Stall:
     """A shop."""
     return factories.stall()
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path, settings: Any) -> Iterator[Redis]:
-    """A Redis of the test's own."""
-    server = Redis(tmp_path / "redis", aof=False)
-    server.spawn()
-    server.wait_until_it_answers()
-    settings.WAIMAI_REDIS_URL = server.url
-    short_redis.ask_again()
-    yield server
-    server.kill()
-    short_redis.ask_again()
 
 
 def as_another_process() -> None:
