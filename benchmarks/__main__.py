@@ -47,7 +47,7 @@ def main() -> None:
             except Exception as error:  # noqa: BLE001 - the figures of the others are worth keeping
                 traceback.print_exc()
                 problems.append(f"{name}: {error!r}")
-    text = report(results, load, problems)
+    text = report(results, load, problems, rounds=options.rounds)
     print(text)
     _write(options, results, text)
     if problems:

@@ -56,7 +56,7 @@ def test_processor_time_is_counted() -> None:
 
 
 def test_the_page_has_every_column_and_row_and_says_by_how_much() -> None:
-    page = report({"orders": ORDERS}, 1.5, [])
+    page = report({"orders": ORDERS}, 1.5, [], rounds=3)
     assert "| | durable_per_second | lost | p50_ms |" in page
     assert "| orm <1> | 90 |  | 7 |" in page
     assert "- durable_per_second, ours / orm <1>: 10" in page
@@ -68,7 +68,7 @@ def test_the_page_says_which_targets_were_met() -> None:
     sweep = {"sweep": {"cancellations_per_second": 20_000.0}, "one by one": {"cancellations_per_second": 50.0}}
     memory = {"no timers": {"events_mb": 80.0, "worker_mb": 90.0}, "9 timers": {"events_mb": 180.0, "worker_mb": 91.0}}
     window = {"500/s, window and sweep": {"p99_s": 0.51}}
-    page = report({"sweep": sweep, "window": window, "lists": LISTS, "memory": memory}, 0, ["saga: I10"])
+    page = report({"sweep": sweep, "window": window, "lists": LISTS, "memory": memory}, 0, ["saga: I10"], rounds=3)
     assert "20000, target ≥ 20000: met" in page
     assert "0.51, target ≤ 0.5: **missed**" in page
     assert "1.6, target ≤ 1.5: **missed**" in page
