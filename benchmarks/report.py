@@ -70,7 +70,8 @@ def report(results: Mapping[str, Table], load: float, problems: Sequence[str], *
         "# Results",
         "",
         f"Made by `benchmarks/run` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load before {load:.1f},",
-        f"load generator and MariaDB included. Medians of {rounds}. What is measured how stands in the [README](README.md).",
+        f"load generator and MariaDB included. Medians of {rounds}.",
+        "What is measured how stands in the [README](README.md).",
         "",
         "![The first column of interest of each table](results.svg)",
     ]
