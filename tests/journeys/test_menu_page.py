@@ -129,7 +129,8 @@ def test_the_keyboard_alone_fills_a_cart(spicy: Stall, server: Server) -> None:
     def go(page: Any) -> None:
         page.locator(f"#item-{spicy.fish} .dish").focus()
         page.keyboard.press("Enter")
-        page.locator("#sheet .order-item").wait_for()
+        # Before htmx has seen the form, Enter would send it the way it goes without JavaScript.
+        page.wait_for_function("document.querySelector('#sheet .order-item')?.['htmx-internal-data']")
         page.locator("#sheet .order-item button.wide").focus()
         page.keyboard.press("Enter")
         page.locator("#cart-bar .price").get_by_text("¥56.00").wait_for()
