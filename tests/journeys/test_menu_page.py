@@ -130,7 +130,8 @@ def test_the_keyboard_alone_fills_a_cart(spicy: Stall, server: Server) -> None:
         page.locator(f"#item-{spicy.fish} .dish").focus()
         page.keyboard.press("Enter")
         # Before htmx has seen the form, Enter would send it the way it goes without JavaScript.
-        page.wait_for_function("document.querySelector('#sheet .order-item')?.['htmx-internal-data']")
+        while not page.evaluate("Boolean(document.querySelector('#sheet .order-item')?.['htmx-internal-data'])"):
+            page.wait_for_timeout(20)
         page.locator("#sheet .order-item button.wide").focus()
         page.keyboard.press("Enter")
         page.locator("#cart-bar .price").get_by_text("¥56.00").wait_for()
