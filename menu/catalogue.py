@@ -48,16 +48,23 @@ def get_menu(shop_id: int) -> Menu:
     Raises NoSuchShop.
     """
     version = _version(shop_id)
-    menu = _menus.get(shop_id)
-    if menu is not None and menu.shop.menu_version == version:
+    if (menu := _at_hand(shop_id, version)) is not None:
         return menu
     if connections[DEFAULT].in_atomic_block:
         # A change that isn't committed yet may never be: others must not see it.
         return _load_whole(shop_id)
-    menu = _shared.get(shop_id, version, partial(_load_whole, shop_id))
+    load, at_hand = partial(_load_whole, shop_id), partial(_at_hand, shop_id, version)
+    return _shared.get(shop_id, version, load, at_hand=at_hand, keep=_keep_menu)
+
+
+def _at_hand(shop_id: int, version: int) -> Menu | None:
+    menu = _menus.get(shop_id)
+    return menu if menu is not None and menu.shop.menu_version == version else None
+
+
+def _keep_menu(menu: Menu) -> None:
     with _lock:
-        _keep(_menus, shop_id, menu)
-    return menu
+        _keep(_menus, menu.shop.id, menu)
 
 
 def get_shop(shop_id: int) -> ShopInfo:

@@ -106,6 +106,15 @@ def test_without_redis_the_database_is_asked(stall: Stall, redis_server: Redis) 
     assert came_from("away") - before == 1
 
 
+def test_fifty_at_once_load_it_once_without_redis_too(stall: Stall, redis_server: Redis) -> None:
+    redis_server.kill()
+    as_another_process()
+    before = came_from("away")
+    found = at_once(*[lambda: menu.services.get_menu(stall.shop_id)] * 50)
+    assert all(each == found[0] for each in found)
+    assert came_from("away") - before == 1
+
+
 def test_an_address_is_judged_by_the_menu_at_hand(stall: Stall, django_assert_num_queries: Any) -> None:
     Shop.objects.filter(pk=stall.shop_id).update(
         delivery_area={"type": "Polygon", "coordinates": [[[116, 39], [117, 39], [117, 40], [116, 39]]]}

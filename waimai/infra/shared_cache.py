@@ -51,24 +51,42 @@ class SharedCache(Generic[V]):
         self._locks = [threading.Lock() for _ in range(LOCKS)]
         self._prefix = ""
 
-    def get(self, key: int, version: int, load: Callable[[], V]) -> V:
-        """The value of a version, from Redis or else loaded and put there. Raises what `load` raises."""
+    def get(
+        self,
+        key: int,
+        version: int,
+        load: Callable[[], V],
+        *,
+        at_hand: Callable[[], V | None] = lambda: None,
+        keep: Callable[[V], None] = lambda _value: None,
+    ) -> V:
+        """The value of a version, from Redis or else loaded and put there. Raises what `load` raises.
+
+        Whoever waited for another thread looks `at_hand` first, where that one was to `keep` it: also without Redis.
+        """
         with self._locks[key % LOCKS]:
-            until = time.monotonic() + PATIENCE_SECONDS
-            while True:
-                try:
-                    answer, value = _ask(self._keys(key, version), [int(1000 * LEASE_SECONDS)])
-                except Away:
-                    return self._loaded(load, "away")
-                if answer == FOUND and (found := self._read(value)) is not None:
-                    _reads.labels(self._name, "shared").inc()
-                    return found
-                if answer != LEADS and answer != FOUND and time.monotonic() < until:
-                    time.sleep(LOOKED_AGAIN_SECONDS)
-                    continue
-                made = self._loaded(load, "loaded")
-                self._write(key, version, made)
-                return made
+            if (value := at_hand()) is not None:
+                return value
+            value = self._get(key, version, load)
+            keep(value)
+            return value
+
+    def _get(self, key: int, version: int, load: Callable[[], V]) -> V:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                answer, value = _ask(self._keys(key, version), [int(1000 * LEASE_SECONDS)])
+            except Away:
+                return self._loaded(load, "away")
+            if answer == FOUND and (found := self._read(value)) is not None:
+                _reads.labels(self._name, "shared").inc()
+                return found
+            if answer != LEADS and answer != FOUND and time.monotonic() < until:
+                time.sleep(LOOKED_AGAIN_SECONDS)
+                continue
+            made = self._loaded(load, "loaded")
+            self._write(key, version, made)
+            return made
 
     def _loaded(self, load: Callable[[], V], source: str) -> V:
         _reads.labels(self._name, source).inc()
