@@ -88,6 +88,7 @@ __all__ = [
     "confirm_stock",
     "delete_category",
     "delete_item",
+    "delivers_to",
     "found",
     "get_menu",
     "get_shop",
@@ -128,6 +129,15 @@ def quote(*, shop_id: int, lines: Sequence[LineRequest]) -> Quote:
     return pricing.price(get_menu(shop_id), lines)
 
 
+def delivers_to(shop: ShopInfo, *, latitude: float | None, longitude: float | None) -> bool:
+    """Whether the shop delivers to a place (degrees, WGS 84); to an unknown one only if it delivers everywhere."""
+    if shop.delivery_area is None:
+        return True
+    if latitude is None or longitude is None:
+        return False
+    return geo.contains(shop.delivery_area, latitude=latitude, longitude=longitude)
+
+
 def check_orderable(
     quote: Quote, *, at: datetime, latitude: float | None = None, longitude: float | None = None
 ) -> None:
@@ -140,11 +150,8 @@ def check_orderable(
     if not is_open_at(shop, at):
         opens_at = next_opening(shop, at)
         raise ShopClosed(opens_at=opens_at.isoformat() if opens_at else None)
-    if shop.delivery_area is not None:
-        if latitude is None or longitude is None:
-            raise OutOfDeliveryArea
-        if not geo.contains(shop.delivery_area, latitude=latitude, longitude=longitude):
-            raise OutOfDeliveryArea
+    if not delivers_to(shop, latitude=latitude, longitude=longitude):
+        raise OutOfDeliveryArea
     if quote.goods_total < shop.minimum_order:
         raise BelowMinimum(missing=f"{shop.minimum_order - quote.goods_total:.2f}")
     if not quote.total:

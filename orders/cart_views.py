@@ -1,46 +1,34 @@
-"""The pages of cart and checkout. Every form works without JavaScript; guests may fill a cart."""
+"""The pages of the cart. Every form works without JavaScript; guests may fill a cart."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 from django_htmx.middleware import HtmxDetails
 
-import accounts.services
 import menu.services
-from menu.services import LineRequest, ShopInfo
-from orders import services
-from orders.basket import basket, differences
+from menu.services import LineRequest
+from orders.basket import basket
 from orders.cart import as_request
-from orders.delivery_times import delivery_times
-from orders.forms import AddForm, CheckoutForm, QuantityForm, RestoreForm, written
+from orders.forms import AddForm, QuantityForm, RestoreForm, written
 from orders.guest_cart import GuestCart, UserCart, take_over
 from orders.models import CartLine
-from orders.services import CartFull, Checkout, Placed
-from waimai.infra.errors import DomainError, NotFound, RequestInProgress
-from waimai.infra.http import refusal_headers
+from orders.services import CartFull
+from waimai.infra.errors import DomainError, NotFound
 
 LAST_SHOP = "last_shop"
 # What was just taken out of which cart.
 UNDO = "undo"
-# Refusals after which the page says what is different now.
-ASKED_AGAIN = ("total_changed", "cart_changed")
-MOST_SEEN = 100
 SERVER_ERROR = 500
-ASK_AGAIN_SECONDS = 0.2
-ASK_AGAIN_TIMES = 10
 
 
 class HtmxRequest(HttpRequest):
@@ -192,69 +180,3 @@ def _changed(request: HtmxRequest, shop_id: int, *items: int, refusal: str = "")
         "undo": _undo(request, shop_id),
     }
     return render(request, "orders/_cart_changed.html", context, status=422 if refusal else 200)
-
-
-@never_cache
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-def checkout(request: HttpRequest, shop_id: int) -> HttpResponse:
-    """Where to and when, and what it costs; sent, it becomes an order. Sent twice, it is still one."""
-    shop = menu.services.get_shop(shop_id)
-    form = _checkout_form(request, shop)
-    refusal: DomainError | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            placed = _place(_checkout(request, shop_id, form.cleaned_data))
-        except DomainError as error:
-            refusal = error
-        else:
-            return redirect("order_detail", placed.order_id)
-    return _checkout_page(request, shop_id, form, refusal)
-
-
-def _checkout_form(request: HttpRequest, shop: ShopInfo) -> CheckoutForm:
-    rows = accounts.services.list_addresses(user_id=cast("int", request.user.pk))
-    # The default first: it is the one already chosen.
-    rows = rows.order_by("-is_default", "-pk")
-    addresses = [(row.pk, f"{row.contact_name} {row.phone}\n{row.region}{row.detail}") for row in rows]
-    initial = {"address": addresses[0][0] if addresses else None}
-    times: list[datetime] = delivery_times(shop, now=timezone.now())
-    return CheckoutForm(request.POST or None, initial=initial, addresses=addresses, times=times)
-
-
-def _checkout(request: HttpRequest, shop_id: int, data: dict[str, Any]) -> Checkout:
-    return Checkout(
-        user_id=cast("int", request.user.pk),
-        shop_id=shop_id,
-        address_id=data["address"],
-        note=data["note"],
-        tableware=data["tableware"],
-        deliver_at=data["deliver_at"],
-        shown_total=data["shown_total"],
-        cart_version=data["cart_version"],
-    )
-
-
-def _place(checkout: Checkout) -> Placed:
-    """Place it; of a double click the second asks again until the first is through, as only its answer is shown."""
-    for _again in range(ASK_AGAIN_TIMES):
-        try:
-            return services.place(checkout)
-        except RequestInProgress:
-            time.sleep(ASK_AGAIN_SECONDS)
-    return services.place(checkout)
-
-
-def _checkout_page(request: HttpRequest, shop_id: int, form: CheckoutForm, refusal: DomainError | None) -> HttpResponse:
-    """The page with the cart as it is now, whatever was sent: what is confirmed next is what is shown now."""
-    shown = basket(cart_of(request, shop_id).view())
-    if not shown.rows:
-        messages.info(request, str(refusal.detail) if refusal else _("购物车是空的"))
-        return redirect("cart", shop_id)
-    context = {"shop": shown.view.quote.shop, "basket": shown, "form": form, "refusal": refusal, "here": request.path}
-    if refusal is not None and refusal.code in ASKED_AGAIN:
-        context["differences"] = differences(request.POST.getlist("seen")[:MOST_SEEN], shown)
-    response = render(request, "orders/checkout.html", context, status=refusal.status if refusal else 200)
-    for name, value in (refusal_headers(refusal) if refusal else {}).items():
-        response[name] = value
-    return response

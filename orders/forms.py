@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.conf import settings
@@ -15,8 +15,13 @@ from django.utils.translation import gettext_lazy as _
 
 from menu.services import LineRequest
 from orders.cart import MOST_LINES
+from waimai.infra.errors import DomainError, ValidationFailed
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 HIGHEST_ID = 2**53 - 1
+MADE_WITH_THE_PAGE = r"^[A-Za-z0-9_-]{16,48}$"
 Choices = Sequence[tuple[int, str]]
 LONGEST_NOTE = 200
 LONGEST_REASON = 200
@@ -124,11 +129,57 @@ class CheckoutForm(forms.Form):
         self.fields["deliver_at"].choices = [("", _("尽快送达")), *later]  # type: ignore[attr-defined]
 
 
+def _short(label: StrOrPromise, length: int, autocomplete: str, **kwargs: Any) -> forms.CharField:
+    widget = forms.TextInput(attrs={"autocomplete": autocomplete})
+    return forms.CharField(label=label, max_length=length, widget=widget, **kwargs)
+
+
+def _degrees(label: StrOrPromise, most: int) -> forms.FloatField:
+    widget = forms.NumberInput(attrs={"step": "0.000001"})
+    return forms.FloatField(label=label, required=False, min_value=-most, max_value=most, widget=widget)
+
+
+class PlaceForm(forms.Form):
+    """A place that is being typed; degrees."""
+
+    latitude = _degrees(_("纬度"), 90)
+    longitude = _degrees(_("经度"), 180)
+
+
+class NewAddressForm(PlaceForm):
+    """An address entered at the checkout. The token was made with the page, so a double tap keeps one address.
+
+    It is part of a larger form that is mostly sent without it: no browser may insist on its fields.
+    """
+
+    use_required_attribute = False
+    field_order = ("contact_name", "phone", "region", "detail", "label", "latitude", "longitude", "token")
+
+    contact_name = _short(_("联系人"), 32, "name")
+    phone = _short(_("联系电话"), 20, "tel")
+    region = _short(_("所在地区"), 100, "address-level2", required=False)
+    detail = _short(_("详细地址"), 200, "street-address")
+    label = _short(_("标签"), 20, "off", required=False)
+    token = forms.RegexField(MADE_WITH_THE_PAGE, widget=forms.HiddenInput)
+
+    def is_begun(self) -> bool:
+        """Whether somebody has typed something into it."""
+        return any(self.data.get(self.add_prefix(name), "").strip() for name in ("contact_name", "region", "detail"))
+
+    def refuse(self, error: DomainError) -> None:
+        """Show a refusal beside the fields it names, or as a whole."""
+        errors = (error.errors or {}) if isinstance(error, ValidationFailed) else {}
+        for name, texts in errors.items():
+            self.add_error(name if name in self.fields else None, texts)
+        if not errors:
+            self.add_error(None, str(error.detail))
+
+
 class PayForm(forms.Form):
     """Which provider to pay with. The token was made with the page, so a double click pays once."""
 
     provider = forms.ChoiceField(choices=lambda: [(name, name) for name in settings.WAIMAI_PAYMENT_PROVIDERS])
-    token = forms.RegexField(r"^[A-Za-z0-9_-]{16,48}$")
+    token = forms.RegexField(MADE_WITH_THE_PAGE)
 
 
 class CancelForm(forms.Form):

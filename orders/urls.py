@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from orders import api, cart_views, views
+from orders import api, cart_views, checkout_views, views
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/", api.ShopCartView.as_view()),
@@ -24,7 +24,8 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/clear/", cart_views.cart_clear, name="cart_clear"),
     path("shops/<int:shop_id>/cart/restore/", cart_views.cart_restore, name="cart_restore"),
     path("shops/<int:shop_id>/cart/lines/<int:line_id>/", cart_views.cart_line, name="cart_line"),
-    path("shops/<int:shop_id>/checkout/", cart_views.checkout, name="checkout"),
+    path("shops/<int:shop_id>/checkout/", checkout_views.checkout, name="checkout"),
+    path("shops/<int:shop_id>/checkout/area/", checkout_views.checkout_area, name="checkout_area"),
     path("orders/", views.order_list, name="order_list"),
     path("orders/<int:order_id>/", views.order_detail, name="order_detail"),
     path("orders/<int:order_id>/status/", views.order_status, name="order_status"),

@@ -72,8 +72,11 @@ for (const button of document.querySelectorAll("[data-locate]")) {
     failed.hidden = true;
     navigator.geolocation.getCurrentPosition(
       ({ coords }) => {
-        document.querySelector("[name=latitude]").value = coords.latitude.toFixed(6);
-        document.querySelector("[name=longitude]").value = coords.longitude.toFixed(6);
+        for (const name of ["latitude", "longitude"]) {
+          const field = document.querySelector(`[name$=${name}]`);
+          field.value = coords[name].toFixed(6);
+          field.dispatchEvent(new Event("change", { bubbles: true }));
+        }
       },
       () => {
         failed.textContent = failed.dataset.text;
