@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import cast
 
 from django.db.models import QuerySet
@@ -60,12 +60,17 @@ def orders_of(*, user_id: int, status: str | None = None) -> QuerySet[Order]:
     return rows.filter(status=status)
 
 
-def newest_orders(*, user_id: int, before: int | None = None, limit: int) -> list[Order]:
-    """A customer's newest orders, at most `limit`, of those with ids below `before`.
+def newest_orders(
+    *, user_id: int, before: int | None = None, limit: int, statuses: Collection[str] = ()
+) -> list[Order]:
+    """A customer's newest orders, at most `limit`, of those with ids below `before` and (if any are named) `statuses`.
 
     The last two months are looked at first, and all only when they have too few: on MySQL the months stand apart.
     """
     rows = orders_of(user_id=user_id).order_by("-id")
+    if statuses:
+        _expire_overdue(user_id)
+        rows = rows.filter(status__in=statuses)
     if before is not None:
         rows = rows.filter(id__lt=before)
     start = ids.now_id() if before is None else before

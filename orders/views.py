@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import messages
@@ -19,6 +19,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
@@ -30,12 +31,23 @@ from orders.services import Document
 from orders.states import PaymentStatus, Status
 from waimai.infra.errors import DomainError, NotFound
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 ORDERS_PER_PAGE = 20
 ID = re.compile(r"[0-9]{1,16}")
 View = Callable[[HttpRequest, int], HttpResponse]
 ENDED = (Status.COMPLETED, Status.CANCELLED)
 NEWS_MAY_COME = (Status.PENDING_PAYMENT, Status.CANCELLED)
 TILL_SECONDS = 60
+# The tabs of the list: what they are called in the address, what they say, and what they show.
+TABS: dict[str, tuple[StrOrPromise, tuple[str, ...]]] = {
+    "": (gettext_lazy("全部"), ()),
+    "unpaid": (gettext_lazy("待付款"), (Status.PENDING_PAYMENT,)),
+    "open": (gettext_lazy("进行中"), (Status.PAID, Status.ACCEPTED, Status.DELIVERING)),
+    "completed": (gettext_lazy("已完成"), (Status.COMPLETED,)),
+    "cancelled": (gettext_lazy("已取消"), (Status.CANCELLED,)),
+}
 SECONDS = re.compile(r"[0-9]{1,12}")
 SERVER_ERROR = 500
 
@@ -71,16 +83,20 @@ def _refusals_shown(request: HttpRequest) -> Iterator[None]:
 @login_required
 @require_safe
 def order_list(request: HttpRequest) -> HttpResponse:
-    """The caller's orders, newest first; each page starts below the last id of the one before."""
-    before = request.GET.get("before", "")
+    """The caller's orders, newest first, of a tab; each page starts below the last id of the one before."""
+    before, tab = request.GET.get("before", ""), request.GET.get("show", "")
+    tab = tab if tab in TABS else ""
     found = services.newest_orders(
         user_id=_user_id(request),
         before=int(before) if ID.fullmatch(before) else None,
         limit=ORDERS_PER_PAGE + 1,
+        statuses=TABS[tab][1],
     )
     shown = found[:ORDERS_PER_PAGE]
     context = {
         "orders": services.documents_of(shown, user_id=_user_id(request)),
+        "tabs": [(name, label) for name, (label, _statuses) in TABS.items()],
+        "tab": tab,
         "first_page": not before,
         "next_before": shown[-1].pk if len(found) > ORDERS_PER_PAGE else None,
     }
