@@ -73,6 +73,11 @@ def list_addresses(*, user_id: int) -> QuerySet[Address]:
     return Address.objects.filter(user_id=user_id).order_by("-pk")
 
 
+def address_book(*, user_id: int) -> list[AddressInfo]:
+    """The same, as other apps see them."""
+    return [_info(row) for row in list_addresses(user_id=user_id)]
+
+
 def get_address(*, user_id: int, address_id: int) -> AddressInfo:
     """One address of this user. Raises NotFound, also for somebody else's."""
     return _info(_own(user_id, address_id))

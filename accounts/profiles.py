@@ -74,6 +74,11 @@ def profile_of(user: User) -> Profile:
     )
 
 
+def own_profile(*, user_id: int) -> Profile:
+    """The profile of the user with this number. Raises NotFound."""
+    return profile_of(_get(user_id))
+
+
 def update_profile(*, user_id: int, nickname: str | None = None) -> Profile:
     """Change the nickname (1 to 32 characters), or nothing. Raises ValidationFailed, NotFound."""
     user = _get(user_id)

@@ -7,6 +7,7 @@ from accounts.addresses import (
     AddressDraft,
     AddressInfo,
     add_address,
+    address_book,
     change_address,
     default_address,
     delete_address,
@@ -18,7 +19,16 @@ from accounts.addresses import (
 from accounts.codes import CodeSent, send_code
 from accounts.housekeeping import purge_expired
 from accounts.logins import login_staff, login_with_code, login_with_password, user_of_session
-from accounts.profiles import Profile, UserBrief, profile_of, set_active, set_password, update_profile, user_brief
+from accounts.profiles import (
+    Profile,
+    UserBrief,
+    own_profile,
+    profile_of,
+    set_active,
+    set_password,
+    update_profile,
+    user_brief,
+)
 from accounts.staff import (
     Role,
     add_member,
@@ -53,6 +63,7 @@ __all__ = [
     "UserBrief",
     "add_address",
     "add_member",
+    "address_book",
     "change_address",
     "default_address",
     "delete_address",
@@ -65,6 +76,7 @@ __all__ = [
     "login_staff",
     "login_with_code",
     "login_with_password",
+    "own_profile",
     "permissions_of",
     "profile_of",
     "purge_expired",

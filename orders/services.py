@@ -11,6 +11,7 @@ from orders.cart import set_quantity as set_cart_quantity
 from orders.cart import view as view_cart
 from orders.checkout import Checkout
 from orders.documents import Document, snapshot_of
+from orders.exporting import my_data
 from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
 from orders.paying import pay
 from orders.placing import Placed, place
@@ -39,6 +40,7 @@ __all__ = [
     "documents_of",
     "get_order",
     "merge_into_cart",
+    "my_data",
     "newest_orders",
     "orders_of",
     "own_order",

@@ -29,6 +29,7 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("orders/", views.order_list, name="order_list"),
     path("orders/<int:order_id>/", views.order_detail, name="order_detail"),
     path("orders/<int:order_id>/status/", views.order_status, name="order_status"),
+    path("me/data/", views.my_data, name="my_data"),
     path("s/<str:token>/", views.shared_order, name="shared_order"),
     path("orders/<int:order_id>/pay/", views.order_pay, name="order_pay"),
     path("orders/<int:order_id>/cancel/", views.order_cancel, name="order_cancel"),

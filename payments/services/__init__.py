@@ -7,7 +7,7 @@ from payments.services.housekeeping import forget_receipts
 from payments.services.ledger import adjust, fill_ledger
 from payments.services.paying import ROUTE, StartedPayment, start_payment, stop_collecting
 from payments.services.polling import poll_payment
-from payments.services.reading import PaymentInfo, captured_payments, get_payment
+from payments.services.reading import PaymentInfo, captured_payments, get_payment, money_of_orders
 from payments.services.reconciling import Reconciliation, day, reconcile, reconcile_yesterday, yesterday
 from payments.services.refunding import refund_order, request_refund, send_refund, send_refunds_now
 from payments.services.sandbox import tell_sandbox
@@ -30,6 +30,7 @@ __all__ = [
     "get_payment",
     "handle_webhook",
     "lock_payments",
+    "money_of_orders",
     "payment_problems",
     "poll_payment",
     "reconcile",

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from django.db.models import QuerySet
 
-from payments.models import Payment
+from payments.models import Payment, Refund
 from payments.providers.base import Charge
 from payments.states import PaymentStatus
 from waimai.infra import ids, sharding
@@ -19,6 +19,8 @@ from waimai.infra.errors import NotFound
 # After the database's clock was put right, processes differ until their next lease of ids: a payment's id can carry a
 # second before its order's. Where older payments stand apart, they do so by month: a day costs nothing.
 CLOCK_SKEW = timedelta(days=1)
+PAID = ("id", "provider", "amount", "status", "transaction_id", "created_at", "captured_at")
+PAID_BACK = ("id", "payment_id", "amount", "reason", "status", "created_at", "succeeded_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,16 @@ class PaymentInfo:
     failure: str
     expires_at: datetime
     captured_at: datetime | None
+
+
+def money_of_orders(order_ids: Sequence[int], *, using: str) -> dict[int, dict[str, list[dict[str, Any]]]]:
+    """Payments and refunds of orders of one shard, as their customer may see them; two queries however many."""
+    found: dict[int, dict[str, list[dict[str, Any]]]] = {id_: {"payments": [], "refunds": []} for id_ in order_ids}
+    for payment in Payment.objects.on(using).filter(order_id__in=found).order_by("id").values("order_id", *PAID):
+        found[payment.pop("order_id")]["payments"].append(payment)
+    for refund in Refund.objects.on(using).filter(order_id__in=found).order_by("id").values("order_id", *PAID_BACK):
+        found[refund.pop("order_id")]["refunds"].append(refund)
+    return found
 
 
 def get_payment(*, payment_id: int, user_id: int) -> PaymentInfo:

@@ -162,6 +162,8 @@ def rates(env: environ.Env) -> dict[str, Rate]:
         # One customer.
         "order": env.str("WAIMAI_RATE_ORDER", default="1/150"),
         "pay": env.str("WAIMAI_RATE_PAY", default="1/150"),
+        # A few a day.
+        "export": env.str("WAIMAI_RATE_EXPORT", default="0.00003/3"),
     }
     found = {}
     for name, text in texts.items():
