@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError, connections, transaction
@@ -143,7 +144,8 @@ def _locked_for_real() -> None:
     with _impatient(), closing(sqlite3.connect(connections[HERE].settings_dict["NAME"])) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("waimai.infra.db.time.sleep", lambda seconds: other.rollback())
+            # Its name for the clock, not the clock: threads of other tests sleep, too.
+            patch.setattr("waimai.infra.db.time", SimpleNamespace(sleep=lambda seconds: other.rollback()))
             run_atomic(HERE, lambda: set_cursor("tea"))
     assert cursors() == ["tea"]
 
