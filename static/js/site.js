@@ -65,24 +65,30 @@ document.addEventListener("click", (event) => {
 });
 
 // A shop knows its delivery area by coordinates; the device knows where it is.
-for (const button of document.querySelectorAll("[data-locate]")) {
-  button.hidden = !("geolocation" in navigator);
-  const failed = document.getElementById("locate-failed");
-  button.addEventListener("click", () => {
-    failed.hidden = true;
-    navigator.geolocation.getCurrentPosition(
-      ({ coords }) => {
-        for (const name of ["latitude", "longitude"]) {
-          const field = document.querySelector(`[name$=${name}]`);
-          field.value = coords[name].toFixed(6);
-          field.dispatchEvent(new Event("change", { bubbles: true }));
-        }
-      },
-      () => {
-        failed.textContent = failed.dataset.text;
-        failed.hidden = false;
-      },
-      { timeout: 10_000 },
-    );
-  });
+function offerLocation() {
+  for (const button of document.querySelectorAll("[data-locate][hidden]")) {
+    button.hidden = false;
+    const failed = document.getElementById("locate-failed");
+    button.addEventListener("click", () => {
+      failed.hidden = true;
+      navigator.geolocation.getCurrentPosition(
+        ({ coords }) => {
+          for (const name of ["latitude", "longitude"]) {
+            const field = document.querySelector(`[name$=${name}]`);
+            field.value = coords[name].toFixed(6);
+            field.dispatchEvent(new Event("change", { bubbles: true }));
+          }
+        },
+        () => {
+          failed.textContent = failed.dataset.text;
+          failed.hidden = false;
+        },
+        { timeout: 10_000 },
+      );
+    });
+  }
+}
+if ("geolocation" in navigator) {
+  offerLocation();
+  document.addEventListener("htmx:afterSwap", offerLocation);
 }

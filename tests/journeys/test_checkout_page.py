@@ -58,6 +58,7 @@ def test_an_address_is_added_without_leaving(
         look_over(page)
         page.locator("[name=add_address]").click()
         page.locator("#id_new-phone_error").wait_for()
+        page.locator("[data-locate]").wait_for()  # Offered again in what came anew.
         look_over(page)
         page.locator("[name=new-phone]").fill("13800000009")
         page.locator("[name=add_address]").click()
