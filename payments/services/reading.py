@@ -42,7 +42,7 @@ class PaymentInfo:
 def money_of_orders(order_ids: Sequence[int], *, using: str) -> dict[int, dict[str, list[dict[str, Any]]]]:
     """Payments and refunds of orders of one shard, as their customer may see them; two queries however many."""
     found: dict[int, dict[str, list[dict[str, Any]]]] = {id_: {"payments": [], "refunds": []} for id_ in order_ids}
-    for payment in Payment.objects.on(using).filter(order_id__in=found).order_by("id").values("order_id", *PAID):
+    for payment in of_orders(order_ids, using).values("order_id", *PAID):
         found[payment.pop("order_id")]["payments"].append(payment)
     for refund in Refund.objects.on(using).filter(order_id__in=found).order_by("id").values("order_id", *PAID_BACK):
         found[refund.pop("order_id")]["refunds"].append(refund)
