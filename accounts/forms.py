@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import services, validators
 from accounts.logins import LONGEST_PASSWORD
 from accounts.models import User
-from waimai.infra.errors import DomainError, ValidationFailed
+from waimai.infra.forms import ServiceForm
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -38,18 +38,6 @@ def otp_field() -> forms.CharField:
     attrs = {"inputmode": "numeric", "autocomplete": "one-time-code"}
     widget = forms.TextInput(attrs=attrs)
     return forms.CharField(label=_("动态验证码（如已绑定）"), max_length=8, required=False, widget=widget)
-
-
-class ServiceForm(forms.Form):
-    """A form that shows a service's refusal beside the field it is about."""
-
-    def refuse(self, error: DomainError) -> None:
-        """Take over the refusal's field errors, or its text when it is about the whole."""
-        fields = error.errors if isinstance(error, ValidationFailed) and error.errors else {}
-        for name, messages in fields.items():
-            self.add_error(name if name in self.fields else None, messages)
-        if not fields:
-            self.add_error(None, str(error.detail))
 
 
 class LoginForm(ServiceForm):

@@ -132,6 +132,24 @@ class LoginSession(models.Model):
         return f"{self.user} {self.started_at:%Y-%m-%d %H:%M}"
 
 
+class ClosedAccount(models.Model):
+    """An account whose owner had it deleted. Its number stays; `erased_at` is when no order named it any more."""
+
+    user = models.OneToOneField(
+        User, on_delete=models.PROTECT, primary_key=True, related_name="+", verbose_name=_("用户")
+    )
+    closed_at = models.DateTimeField(_("注销时间"))
+    erased_at = models.DateTimeField(_("清除时间"), null=True)
+
+    class Meta:
+        verbose_name = _("已注销账号")
+        verbose_name_plural = _("已注销账号")
+        indexes: ClassVar = [models.Index(fields=["erased_at", "closed_at"], name="closed_account_waiting")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
 class SmsCode(models.Model):
     """The one login code a phone may use now. The row is replaced by the next code and spent by compare-and-set."""
 

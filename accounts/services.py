@@ -16,6 +16,7 @@ from accounts.addresses import (
     list_addresses,
     set_default_address,
 )
+from accounts.closing import close_account, closed_accounts, erase_all_again, mark_erased
 from accounts.codes import CodeSent, send_code
 from accounts.housekeeping import purge_expired
 from accounts.logins import login_staff, login_with_code, login_with_password, user_of_session
@@ -65,9 +66,12 @@ __all__ = [
     "add_member",
     "address_book",
     "change_address",
+    "close_account",
+    "closed_accounts",
     "default_address",
     "delete_address",
     "ensure_roles",
+    "erase_all_again",
     "get_address",
     "get_addresses",
     "has_permission_somewhere",
@@ -76,6 +80,7 @@ __all__ = [
     "login_staff",
     "login_with_code",
     "login_with_password",
+    "mark_erased",
     "own_profile",
     "permissions_of",
     "profile_of",

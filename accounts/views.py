@@ -24,7 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import forms, services
 from accounts.models import User
 from waimai.infra.errors import DomainError
-from waimai.infra.http import client_address, refusal_headers
+from waimai.infra.http import client_address, shown_again
 from waimai.infra.ratelimit import spend
 
 
@@ -41,15 +41,6 @@ def _next(request: HttpRequest, default: str) -> str:
     return default
 
 
-def _shown_again(response: HttpResponse, error: DomainError | None) -> HttpResponse:
-    """A form shown again after a refusal; "come back later" is told to machines too."""
-    if error is not None and error.retry_after is not None:
-        response.status_code = error.status
-        for name, value in refusal_headers(error).items():
-            response[name] = value
-    return response
-
-
 def _login_page(
     request: HttpRequest, way: str, form: forms.LoginForm, error: DomainError | None, *, notices: Sequence[str] = ()
 ) -> HttpResponse:
@@ -61,7 +52,7 @@ def _login_page(
         "sends_code": forms.LOGIN_WAYS[way].sends_code,
         "next": _next(request, ""),
     }
-    return _shown_again(render(request, "accounts/login.html", context), error)
+    return shown_again(render(request, "accounts/login.html", context), error)
 
 
 @never_cache
@@ -153,17 +144,17 @@ def me_password(request: HttpRequest) -> HttpResponse:
             messages.success(request, _("密码已保存"))
             return redirect("me")
     context = {"form": form, "profile": services.profile_of(_user(request))}
-    return _shown_again(render(request, "accounts/password.html", context), error)
+    return shown_again(render(request, "accounts/password.html", context), error)
 
 
 @never_cache
 @login_required
 @require_POST
 def me_password_code(request: HttpRequest) -> HttpResponse:
-    """Send a code to one's own phone, to prove who one is before a new password."""
+    """Send a code to one's own phone, to prove who one is before something serious."""
     services.send_code(phone=_user(request).phone or "", address=client_address(request))
     messages.success(request, _("验证码已发送，5 分钟内有效"))
-    return redirect("me_password")
+    return redirect(_next(request, reverse("me_password")))
 
 
 @never_cache

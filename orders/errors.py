@@ -19,6 +19,12 @@ class TotalChanged(DomainError):
     code, status, title = "total_changed", 409, _("价格有变动，请确认新的总额")
 
 
+class OrdersUnderWay(DomainError):
+    """The account can't be closed yet: an order or a refund of it hasn't come to its end."""
+
+    code, status, title = "orders_under_way", 409, _("还有未完成的订单或退款，完成后才能注销")
+
+
 class PlacingFailed(DomainError):
     """The order could not be placed and was given up; a new request with a new key may."""
 

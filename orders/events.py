@@ -73,3 +73,17 @@ class OrderReminded(OrderEvent):
     """The customer asks where it is."""
 
     topic: ClassVar[str] = "order.reminded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderErased(OrderEvent):
+    """The customer's account was closed: the order names nobody any more."""
+
+    topic: ClassVar[str] = "order.erased"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerErased(Event):
+    """No order on a shard names this person any more. `key` is the user; published on the default database."""
+
+    topic: ClassVar[str] = "orders.customer_erased"

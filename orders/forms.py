@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from menu.services import LineRequest
 from orders.cart import MOST_LINES
-from waimai.infra.errors import DomainError, ValidationFailed
+from waimai.infra.forms import ServiceForm
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -139,7 +139,7 @@ def _degrees(label: StrOrPromise, most: int) -> forms.FloatField:
     return forms.FloatField(label=label, required=False, min_value=-most, max_value=most, widget=widget)
 
 
-class PlaceForm(forms.Form):
+class PlaceForm(ServiceForm):
     """A place that is being typed; degrees."""
 
     latitude = _degrees(_("纬度"), 90)
@@ -166,14 +166,6 @@ class NewAddressForm(PlaceForm):
         """Whether somebody has typed something into it."""
         return any(self.data.get(self.add_prefix(name), "").strip() for name in ("contact_name", "region", "detail"))
 
-    def refuse(self, error: DomainError) -> None:
-        """Show a refusal beside the fields it names, or as a whole."""
-        errors = (error.errors or {}) if isinstance(error, ValidationFailed) else {}
-        for name, texts in errors.items():
-            self.add_error(name if name in self.fields else None, texts)
-        if not errors:
-            self.add_error(None, str(error.detail))
-
 
 class PayForm(forms.Form):
     """Which provider to pay with. The token was made with the page, so a double click pays once."""
@@ -190,4 +182,22 @@ class CancelForm(forms.Form):
         max_length=LONGEST_REASON,
         required=False,
         widget=forms.TextInput(attrs={"list": "reasons", "autocomplete": "off"}),
+    )
+
+
+class CloseAccountForm(ServiceForm):
+    """Who it is, once more: by the password or by a code to the phone."""
+
+    current_password = forms.CharField(
+        label=_("当前密码"),
+        max_length=128,
+        strip=False,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    code = forms.CharField(
+        label=_("验证码"),
+        max_length=6,
+        required=False,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "maxlength": "6"}),
     )

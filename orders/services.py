@@ -11,6 +11,7 @@ from orders.cart import set_quantity as set_cart_quantity
 from orders.cart import view as view_cart
 from orders.checkout import Checkout
 from orders.documents import Document, snapshot_of
+from orders.erasing import close_account
 from orders.exporting import my_data
 from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
 from orders.paying import pay
@@ -35,6 +36,7 @@ __all__ = [
     "cancel",
     "changes_since",
     "clear_cart",
+    "close_account",
     "complete",
     "deliver",
     "documents_of",

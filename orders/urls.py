@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from orders import api, cart_views, checkout_views, views
+from orders import api, cart_views, checkout_views, person_views, views
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/", api.ShopCartView.as_view()),
@@ -29,7 +29,8 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("orders/", views.order_list, name="order_list"),
     path("orders/<int:order_id>/", views.order_detail, name="order_detail"),
     path("orders/<int:order_id>/status/", views.order_status, name="order_status"),
-    path("me/data/", views.my_data, name="my_data"),
+    path("me/data/", person_views.my_data, name="my_data"),
+    path("me/close/", person_views.close_account, name="close_account"),
     path("s/<str:token>/", views.shared_order, name="shared_order"),
     path("orders/<int:order_id>/pay/", views.order_pay, name="order_pay"),
     path("orders/<int:order_id>/cancel/", views.order_cancel, name="order_cancel"),

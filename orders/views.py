@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
-from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -30,7 +29,7 @@ from orders import services
 from orders.forms import CancelForm, PayForm
 from orders.services import Document
 from orders.states import PaymentStatus, Status
-from waimai.infra.errors import DomainError, NotFound, RateLimited
+from waimai.infra.errors import DomainError, NotFound
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -102,21 +101,6 @@ def order_list(request: HttpRequest) -> HttpResponse:
         "next_before": shown[-1].pk if len(found) > ORDERS_PER_PAGE else None,
     }
     return render(request, "orders/order_list.html", context)
-
-
-@never_cache
-@login_required
-@require_POST
-def my_data(request: HttpRequest) -> StreamingHttpResponse | HttpResponse:
-    """All that is kept about the caller, as a file."""
-    pieces = services.my_data(user_id=_user_id(request))
-    try:
-        first = next(pieces)
-    except RateLimited as error:
-        messages.error(request, str(error.detail))
-        return redirect("me")
-    headers = {"Content-Disposition": 'attachment; filename="waimai.json"', "X-Content-Type-Options": "nosniff"}
-    return StreamingHttpResponse(chain([first], pieces), content_type="application/json", headers=headers)
 
 
 @never_cache

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from pytest_django import Settings
+
+from accounts.sms import MemorySender
 from tests import factories
 from tests.factories import MEI, TAO, Person, Stall
 from tests.support.databases import Databases
@@ -31,3 +35,12 @@ def tao(db_all: Databases) -> Person:
 def lan(stall: Stall) -> Person:
     """The shop's manager."""
     return factories.works_at(stall.shop_id, "manager", "lan")
+
+
+@pytest.fixture
+def phones(settings: Settings) -> Iterator[type[MemorySender]]:
+    """Everybody's phones: what was sent stands in `phones.sent`."""
+    settings.WAIMAI_SMS_SENDER = "accounts.sms.MemorySender"
+    MemorySender.reset()
+    yield MemorySender
+    MemorySender.reset()

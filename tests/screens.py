@@ -65,6 +65,7 @@ def _take_all(page: Any, address: str, folder: Path, size: str) -> None:
     for what, path in {
         "orders": "/orders/",
         "me": "/me/",
+        "close-account": "/me/close/",
         "addresses": "/addresses/",
         "address": "/addresses/new/",
     }.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from menu.events import ItemSoldOut
-from orders.desk import board
+from orders.desk import board, rows
 from orders.events import (
+    CustomerErased,
     OrderAccepted,
     OrderCancelled,
     OrderCompleted,
     OrderDelivering,
+    OrderErased,
     OrderEvent,
     OrderPaid,
     OrderRefunded,
@@ -24,6 +26,18 @@ housekeeping.on_default(board.forget_old)
 def on_order_changed(event: OrderEvent, *, using: str) -> None:
     """Apply the snapshot if it is newer than the row, and tell the board once."""
     board.follow(event)
+
+
+@hear(OrderErased)
+def on_order_erased(event: OrderErased, *, using: str) -> None:
+    """The row forgets the person as well; nobody at a board has to see that."""
+    rows.apply(event.snapshot)
+
+
+@hear(CustomerErased)
+def on_customer_erased(event: CustomerErased, *, using: str) -> None:
+    """So do the rows of orders that are in the archive and have no news any more."""
+    rows.erase_archived(user_id=event.key)
 
 
 @hear(ItemSoldOut)

@@ -7,7 +7,7 @@ from payments.services.housekeeping import forget_receipts
 from payments.services.ledger import adjust, fill_ledger
 from payments.services.paying import ROUTE, StartedPayment, start_payment, stop_collecting
 from payments.services.polling import poll_payment
-from payments.services.reading import PaymentInfo, captured_payments, get_payment, money_of_orders
+from payments.services.reading import PaymentInfo, captured_payments, forget_reasons, get_payment, money_of_orders
 from payments.services.reconciling import Reconciliation, day, reconcile, reconcile_yesterday, yesterday
 from payments.services.refunding import refund_order, request_refund, send_refund, send_refunds_now
 from payments.services.sandbox import tell_sandbox
@@ -26,6 +26,7 @@ __all__ = [
     "captured_payments",
     "day",
     "fill_ledger",
+    "forget_reasons",
     "forget_receipts",
     "get_payment",
     "handle_webhook",

@@ -49,6 +49,11 @@ def money_of_orders(order_ids: Sequence[int], *, using: str) -> dict[int, dict[s
     return found
 
 
+def forget_reasons(order_ids: Sequence[int], *, using: str) -> None:
+    """Forget why money of these orders went back: it may be in a customer's own words."""
+    Refund.objects.on(using).filter(order_id__in=order_ids).exclude(reason="").update(reason="")
+
+
 def get_payment(*, payment_id: int, user_id: int) -> PaymentInfo:
     """A payment of this user. Raises NotFound when it doesn't exist or is someone else's."""
     payment = find(payment_id)

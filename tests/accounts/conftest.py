@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from pytest_django import Settings
 
 from accounts import limits
-from accounts.sms import MemorySender
+from tests.fixtures import phones
 
-
-@pytest.fixture
-def phones(settings: Settings) -> Iterator[type[MemorySender]]:
-    """Everybody's phones: what was sent stands in `phones.sent`."""
-    settings.WAIMAI_SMS_SENDER = "accounts.sms.MemorySender"
-    MemorySender.reset()
-    yield MemorySender
-    MemorySender.reset()
+__all__ = ["no_cache", "phones"]
 
 
 @pytest.fixture

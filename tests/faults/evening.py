@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+import accounts.services
 import menu.services
 import payments.services
+from accounts.models import ClosedAccount
 from menu.services import SoldOut
-from orders import saga, services
+from orders import erasing, saga, services
 from orders.desk import board
 from orders.models import Saga
 from payments.errors import PaymentRefused
@@ -32,7 +34,7 @@ from tests.factories import Person, Stall
 from waimai.infra import timers
 from waimai.infra.clock import db_now
 from waimai.infra.models import OutboxMessage, Timer
-from waimai.infra.sharding import databases, shards
+from waimai.infra.sharding import DEFAULT, databases, shards
 
 SOLD_OUT = 0
 # Calls to our own webhook are the sandbox's affair: nobody answers them here.
@@ -115,6 +117,7 @@ def left_over() -> list[str]:
         for alias in databases()
         for row in OutboxMessage.objects.on(alias).exclude(state=OutboxMessage.State.DONE)
     ]
+    found += [f"account {user_id}" for user_id in accounts.services.closed_accounts()]
     for alias in shards():
         found += [f"saga of {row.order_id}" for row in Saga.objects.on(alias).filter(next_at__isnull=False)]
         found += [f"refund {row.id}" for row in Refund.objects.on(alias).exclude(status="succeeded")]
@@ -226,6 +229,16 @@ def firing_badly(evening: Evening) -> None:
         timers.sweep(evening.who.shard, lane="network")
 
 
+def leaving(evening: Evening) -> None:
+    for key in ("first", "second"):
+        evening.cancel(evening.place(key))
+    evening.who.user.set_password("four-treasures-8")
+    evening.who.user.save()
+    services.close_account(user_id=evening.who.id, address="203.0.113.7", current_password="four-treasures-8")
+    ClosedAccount.objects.update(closed_at=db_now(DEFAULT) - timedelta(minutes=2))
+    erasing.erase_closed()
+
+
 CHAPTERS: tuple[Callable[[Evening], None], ...] = (
     ordering,
     cancelling,
@@ -239,4 +252,5 @@ CHAPTERS: tuple[Callable[[Evening], None], ...] = (
     refusing,
     hearing_badly,
     firing_badly,
+    leaving,
 )

@@ -14,15 +14,17 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.db.models import F
 
 import menu.services
 import orders.desk.services
-from orders import services
+from accounts.models import ClosedAccount
+from orders import erasing, services
 from orders.desk.models import DeskOrder
 from orders.models import Order, Saga
 from payments.models import LedgerEntry, Payment, Refund
 from payments.providers import sandbox
-from tests.accounts.factories import problem, read
+from tests.accounts.factories import PASSWORD, SERVER, problem, read
 from tests.factories import (
     Crash,
     audit,
@@ -114,6 +116,23 @@ def test_two_months_go_to_files_and_come_back_to_the_row(town: Town, tmp_path: P
     assert months.everything() == before
     assert (months.misplaced(), audit()) == ([], [])
     assert archive.oldest_living_id() == now.plus(-6).lowest_id
+
+
+def test_who_left_meanwhile_is_erased_from_what_comes_back(town: Town, tmp_path: Path) -> None:
+    eaten = evening(town, this_month().plus(-6))["completed"]
+    out(tmp_path)
+    town.mei.user.set_password(PASSWORD)
+    town.mei.user.save()
+    services.close_account(user_id=town.mei.id, address=SERVER, current_password=PASSWORD)
+    ClosedAccount.objects.update(closed_at=F("closed_at") - timedelta(minutes=2))
+    assert erasing.erase_closed() == 0
+    settle()
+    assert DeskOrder.objects.get(order_id=eaten).phone == ""
+    back(tmp_path)
+    assert order(eaten).phone != ""
+    assert erasing.erase_closed() == 2
+    settle()
+    assert (order(eaten).phone, audit()) == ("", [])
 
 
 def test_twice_is_harmless_both_ways(town: Town, tmp_path: Path) -> None:

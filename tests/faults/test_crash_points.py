@@ -16,7 +16,7 @@ import pytest
 from django.db import connections
 
 import menu.services
-from orders import saga
+from orders import erasing, saga
 from orders.checkout import ROUTE
 from orders.models import Saga
 from payments.models import SandboxFault
@@ -97,6 +97,7 @@ def take_over() -> None:
         factories.settle()
         for alias in shards():
             saga.recover(alias)
+        erasing.erase_closed()
         factories.settle()
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.fixtures import lan, mei, stall, tao
+from tests.fixtures import lan, mei, phones, stall, tao
 
-__all__ = ["lan", "mei", "stall", "tao"]
+__all__ = ["lan", "mei", "phones", "stall", "tao"]

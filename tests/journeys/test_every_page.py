@@ -42,6 +42,7 @@ def paths(stall: Stall, mei: Person, lan: Person) -> list[str]:
         f"/payments/sandbox/{till}/",
         "/me/",
         "/me/password/",
+        "/me/close/",
         "/addresses/",
         "/addresses/new/",
         f"/addresses/{mei.address_id}/",

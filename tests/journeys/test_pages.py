@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
-from pytest_django import Settings
 
 import menu.services
 from accounts.models import User
@@ -62,15 +60,6 @@ def test_a_stranger_orders_pays_and_is_served_without_javascript(
     assert history(number) == ["placing", "pending_payment", "paid", "accepted", "delivering", "completed"]
     assert (order(number).note, stock(stall.fish)) == ("不要香菜", (1, 0, 2))
     assert audit() == []
-
-
-@pytest.fixture
-def phones(settings: Settings) -> Iterator[type[MemorySender]]:
-    """Everybody's phones: what was sent stands in `phones.sent`."""
-    settings.WAIMAI_SMS_SENDER = "accounts.sms.MemorySender"
-    MemorySender.reset()
-    yield MemorySender
-    MemorySender.reset()
 
 
 class Journey(threading.Thread):

@@ -21,6 +21,7 @@ LEFT_OUT = {
     "token_blacklist.OutstandingToken": "keys, and who has them can use them",
     "otp_totp.TOTPDevice": "a secret of staff",
     "infra.IdempotencyKey": "numbers by which a request is known again; gone after days",
+    "accounts.ClosedAccount": "that somebody left; nobody can ask any more",
     "accounts.LoginSession": "when somebody logged in; gone with the tokens",
     "accounts.Membership": "staff's work",
     "orders.OrderChange": "in each order's timeline, without the numbers of staff",

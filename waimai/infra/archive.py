@@ -27,6 +27,7 @@ from waimai.infra.months import Month
 
 MONTHS_KEPT = 3
 _unfinished: list[Callable[[str, int], Iterator[str]]] = []
+_restored: list[Callable[[], object]] = []
 
 
 class Refused(Exception):
@@ -37,6 +38,11 @@ def refuses(check: Callable[[str, int], Iterator[str]]) -> Callable[[str, int], 
     """Register `check(alias, below)`: one line for each thing with an id below `below` that is still going on."""
     _unfinished.append(check)
     return check
+
+
+def when_restored(body: Callable[[], object]) -> None:
+    """Have `body()` called when months have come back: what was since forgotten may have come with them."""
+    _restored.append(body)
 
 
 def oldest_living_id() -> int:
@@ -152,6 +158,8 @@ def restore(folder: Path, only: Month | None = None) -> Iterator[str]:
                     yield _restore_one(manifest, path, month)
             if oldest_living_id() == month.below:
                 _move_mark(month.lowest_id, back=True)
+    for body in _restored:
+        body()
 
 
 def _require_restorable(manifest: Manifest, folder: Path, shards: list[str]) -> None:

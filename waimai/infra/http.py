@@ -132,6 +132,15 @@ def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
     return response
 
 
+def shown_again(page: HttpResponse, error: DomainError | None) -> HttpResponse:
+    """A form's page after a refusal; "come back later" is told to machines too."""
+    if error is not None and error.retry_after is not None:
+        page.status_code = error.status
+        for name, value in refusal_headers(error).items():
+            page[name] = value
+    return page
+
+
 def refusal_headers(error: DomainError) -> dict[str, str]:
     """What a refusal says in headers, at every door: when to come again, and of which limit it is about."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
