@@ -189,8 +189,8 @@ class ItemAdmin(MenuAdmin):
 
     @admin.display(description=gettext_lazy("可售份数"))
     def portions_left(self, obj: Item) -> str:
-        """How many can be ordered."""
-        return str(obj.stock.available) if hasattr(obj, "stock") and obj.stock.limited else "∞"
+        """How many can be ordered, and when more come."""
+        return str(obj.stock) if hasattr(obj, "stock") else "∞"
 
     @admin.action(description=gettext_lazy("起售"), permissions=["change"])
     def put_on_sale(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
@@ -217,8 +217,12 @@ class ItemAdmin(MenuAdmin):
 
     @admin.action(description=gettext_lazy("今日售罄"), permissions=["change"])
     def sold_out(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
-        """None left."""
-        self._set_stock(request, queryset, 0)
+        """None left until the time beside the action, or the next day that the shop opens."""
+        wish = forms.SoldOutForm(request.POST)
+        if not wish.is_valid():
+            messages.error(request, _("请填写正确的恢复时间和份数。"))
+        elif press(request, list(queryset.order_by("pk")), _("今日售罄"), wish.sell_out):
+            messages.success(request, _("库存已更新。"))
 
     @admin.action(description=gettext_lazy("设置份数（留空表示不限）"), permissions=["change"])
     def set_stock(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
@@ -269,7 +273,7 @@ class OptionGroupAdmin(MenuAdmin):
 class StockAdmin(ReadOnlyAdmin):
     """Portions: to look at. They are changed on the item's page."""
 
-    list_display = ("item", "limited", "available", "held", "sold")
+    list_display = ("item", "limited", "available", "held", "sold", "back_at")
     list_select_related = ("item",)
     search_fields = ("item__name",)
 

@@ -106,6 +106,7 @@ class ItemSerializer(serializers.Serializer[Any]):
     image = serializers.CharField(help_text="A path on this host or a whole URL; empty: no picture")
     description = serializers.CharField()
     available = serializers.BooleanField(help_text="A hint: whether any portion is left")
+    back_at = serializers.DateTimeField(allow_null=True, help_text="When what is sold out comes back, if that is known")
     option_groups = OptionGroupSerializer(many=True)
     components = ComponentSerializer(many=True)
 

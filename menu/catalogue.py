@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -229,6 +230,7 @@ def _item(row: Item) -> MenuItem:
         on_sale=row.on_sale and row.category.is_active and all(part.dish.on_sale for part in parts),
         limited=_is_limited(row),
         in_stock=_has(row, 1) and all(_has(part.dish, part.quantity) for part in parts),
+        back_at=_back_at([row, *(part.dish for part in parts)]),
         option_groups=tuple(_group(group) for group in row.option_groups.all()),
         components=tuple(
             MenuComponent(item_id=part.dish_id, name=part.dish.name, quantity=part.quantity) for part in parts
@@ -249,6 +251,13 @@ def _has(item: Item, portions: int) -> bool:
     return not _is_limited(item) or item.stock.available >= portions
 
 
+def _back_at(parts: Sequence[Item]) -> datetime | None:
+    """When the last of what is sold out comes back."""
+    times: list[datetime | None] = [each.stock.back_at for each in parts if not _has(each, 1)]
+    known = [at for at in times if at]
+    return max(known) if known and len(known) == len(times) else None
+
+
 def _category_data(category: MenuCategory) -> dict[str, Any]:
     items = [_item_data(item) for item in category.items]
     return {"id": category.id, "name": category.name, "kind": category.kind, "items": items}
@@ -263,6 +272,7 @@ def _item_data(item: MenuItem) -> dict[str, Any]:
         "image": item.image,
         "description": item.description,
         "available": item.in_stock,
+        "back_at": item.back_at.isoformat() if item.back_at else None,
         "option_groups": [_group_data(group) for group in item.option_groups],
         "components": [
             {"item": part.item_id, "name": part.name, "quantity": part.quantity} for part in item.components

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib.admin.helpers import ActionForm
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -134,9 +135,22 @@ class OptionFormSet(forms.BaseInlineFormSet[Any, Any, Any]):
             raise forms.ValidationError(_("选项少于最少选择的数量。"))
 
 
-class StockActionForm(ActionForm):
-    """The action bar above the list of items, with a number of portions for “set stock”."""
+class SoldOutForm(forms.Form):
+    """When what is sold out comes back, and with how many."""
 
-    portions = forms.IntegerField(
-        label=gettext_lazy("份数"), required=False, min_value=0, max_value=MOST_PORTIONS, widget=forms.NumberInput
+    portions = forms.IntegerField(label=gettext_lazy("份数"), required=False, min_value=0, max_value=MOST_PORTIONS)
+    back_at = forms.TimeField(
+        label=gettext_lazy("恢复时间（售罄时，留空为次日）"),
+        required=False,
+        widget=forms.TimeInput(attrs={"type": "time"}),
     )
+
+    def sell_out(self, item: Item) -> None:
+        """Until the shop's clock shows that time, or the next day that it opens. Raises what the service raises."""
+        shop, data = services.get_shop(item.shop_id), self.cleaned_data
+        until = services.clock_ahead(shop, data["back_at"], now=timezone.now())
+        services.sell_out(item_id=item.pk, until=until, portions=data["portions"])
+
+
+class StockActionForm(SoldOutForm, ActionForm):
+    """The action bar above the list of items."""

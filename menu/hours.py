@@ -85,6 +85,21 @@ def next_opening(shop: HasHours, at: datetime) -> datetime | None:
     return min((opening for opening in openings if opening > at), default=None)
 
 
+def next_day_opening(shop: HasHours, at: datetime) -> datetime:
+    """When the shop opens on a business day after that of `at` (UTC); without hours, when the next one begins."""
+    zone = ZoneInfo(shop.time_zone)
+    begins = datetime.combine(business_date(shop, at) + timedelta(days=1), shop.day_starts_at, tzinfo=zone)
+    return next_opening(shop, begins) or begins.astimezone(UTC)
+
+
+def clock_ahead(shop: HasHours, clock: time | None, *, now: datetime) -> datetime:
+    """The next moment at which the shop's clock shows this (UTC); without one, when it opens on another day."""
+    if clock is None:
+        return next_day_opening(shop, now)
+    today = datetime.combine(now.astimezone(ZoneInfo(shop.time_zone)).date(), clock, tzinfo=ZoneInfo(shop.time_zone))
+    return (today if today > now else today + timedelta(days=1)).astimezone(UTC)
+
+
 def business_date(shop: HasHours, at: datetime) -> date:
     """The business day of a moment: before the hour at which the shop's day starts it is still yesterday's."""
     local = at.astimezone(ZoneInfo(shop.time_zone))

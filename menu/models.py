@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import CompositePrimaryKey, F, Q
 from django.db.models.fields import NOT_PROVIDED
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from menu import geo
@@ -243,6 +244,9 @@ class Stock(models.Model):
     available = models.IntegerField(_("可售"), default=0)
     held = models.IntegerField(_("待付款占用"), default=0)
     sold = models.IntegerField(_("已售"), default=0)
+    # Sold out until then, and with how many it comes back (None: any number); set and cleared together.
+    back_at = models.DateTimeField(_("恢复时间"), null=True)
+    back_with = models.IntegerField(_("恢复份数"), null=True)
 
     class Meta:
         verbose_name = _("库存")
@@ -250,7 +254,8 @@ class Stock(models.Model):
         constraints = (models.CheckConstraint(condition=Q(available__gte=0), name="stock_never_negative"),)
 
     def __str__(self) -> str:
-        return f"{self.item_id}: {self.available if self.limited else '∞'}"
+        left = str(self.available) if self.limited else "∞"
+        return f"{left} → {timezone.localtime(self.back_at):%m-%d %H:%M}" if self.back_at else left
 
 
 class StockAdjustment(models.Model):

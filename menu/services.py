@@ -40,8 +40,9 @@ from menu.errors import (
     ShopClosed,
     SoldOut,
 )
-from menu.hours import business_date, hours_on, is_open_at, next_opening
+from menu.hours import business_date, clock_ahead, hours_on, is_open_at, next_opening
 from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
+from menu.selling_out import sell_out
 from menu.snapshot import Menu, ShopInfo
 from menu.stock import (
     HoldInfo,
@@ -85,6 +86,7 @@ __all__ = [
     "StockInfo",
     "business_date",
     "check_orderable",
+    "clock_ahead",
     "confirm_stock",
     "delete_category",
     "delete_item",
@@ -110,6 +112,7 @@ __all__ = [
     "quote",
     "redraw_picture",
     "release_stock",
+    "sell_out",
     "set_open",
     "set_stock",
     "shop_info",

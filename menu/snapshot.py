@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import time
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -79,6 +79,8 @@ class MenuItem:
     in_stock: bool
     option_groups: tuple[MenuOptionGroup, ...]
     components: tuple[MenuComponent, ...]
+    # When what is sold out is expected back, if anybody knows. Copies that an older release has put down lack it.
+    back_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

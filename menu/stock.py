@@ -60,10 +60,11 @@ def set_stock(*, item_id: int, available: int | None, reason: str = "") -> None:
     """
     if available is not None and (type(available) is not int or not 0 <= available <= MOST_PORTIONS):
         raise ValidationFailed(errors={"available": [_("库存应为 0 到 1000000 的整数，或留空表示不限。")]})
-    run_atomic(DEFAULT, lambda: _set_stock(item_id, available, reason))
+    run_atomic(DEFAULT, lambda: put_stock(item_id, available, reason))
 
 
-def _set_stock(item_id: int, available: int | None, reason: str) -> None:
+def put_stock(item_id: int, available: int | None, reason: str) -> None:
+    """`set_stock` in the open transaction; whenever the item was to come back, that is settled now."""
     item = Item.objects.filter(pk=item_id).values("shop_id").first()
     if item is None:
         raise NoSuchItem
@@ -75,7 +76,8 @@ def _set_stock(item_id: int, available: int | None, reason: str) -> None:
         if available != stock.available:
             StockAdjustment.objects.create(item_id=item_id, delta=available - stock.available, reason=reason[:64])
         stock.limited, stock.available = True, available
-    stock.save(update_fields=["limited", "available"])
+    stock.back_at = stock.back_with = None
+    stock.save(update_fields=["limited", "available", "back_at", "back_with"])
     menu_changed(item["shop_id"])
 
 

@@ -50,6 +50,7 @@ def test_the_document_says_all_a_client_needs() -> None:
             "image": "/static/demo/pickled-fish.svg",
             "description": "酸菜",
             "available": True,
+            "back_at": None,
             "option_groups": [
                 {
                     "id": mild.group_id,
