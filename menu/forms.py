@@ -138,12 +138,8 @@ class OptionFormSet(forms.BaseInlineFormSet[Any, Any, Any]):
 class SoldOutForm(forms.Form):
     """When what is sold out comes back, and with how many."""
 
-    portions = forms.IntegerField(label=gettext_lazy("份数"), required=False, min_value=0, max_value=MOST_PORTIONS)
-    back_at = forms.TimeField(
-        label=gettext_lazy("恢复时间（售罄时，留空为次日）"),
-        required=False,
-        widget=forms.TimeInput(attrs={"type": "time"}),
-    )
+    portions = forms.IntegerField(required=False, min_value=0, max_value=MOST_PORTIONS)
+    back_at = forms.TimeField(required=False)
 
     def sell_out(self, item: Item) -> None:
         """Until the shop's clock shows that time, or the next day that it opens. Raises what the service raises."""
@@ -152,5 +148,12 @@ class SoldOutForm(forms.Form):
         services.sell_out(item_id=item.pk, until=until, portions=data["portions"])
 
 
-class StockActionForm(SoldOutForm, ActionForm):
-    """The action bar above the list of items."""
+class StockActionForm(ActionForm):
+    """The action bar above the list of items. The actions read what was typed: Django would say "no action" of it."""
+
+    portions = forms.CharField(label=gettext_lazy("份数"), required=False, widget=forms.NumberInput)
+    back_at = forms.CharField(
+        label=gettext_lazy("恢复时间（售罄时，留空为次日）"),
+        required=False,
+        widget=forms.TextInput(attrs={"type": "time"}),
+    )
