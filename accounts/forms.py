@@ -80,6 +80,7 @@ class StaffLoginForm(LoginForm):
     """Username and password, for staff."""
 
     title = _("员工登录")
+    marks_optional = False
     username = forms.CharField(
         label=_("用户名"), max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username"})
     )
@@ -114,6 +115,8 @@ class ProfileForm(ServiceForm):
 
 class PasswordForm(ServiceForm):
     """A new password, proved by the current one or by a code."""
+
+    marks_optional = False
 
     new_password = _password_field(_("新密码"), "new-password")
     current_password = _password_field(_("当前密码"), "current-password", required=False)

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+import payments.services
 from menu.services import LineRequest
 from orders.cart import MOST_LINES
 from waimai.infra.forms import ServiceForm
@@ -170,7 +170,7 @@ class NewAddressForm(PlaceForm):
 class PayForm(forms.Form):
     """Which provider to pay with. The token was made with the page, so a double click pays once."""
 
-    provider = forms.ChoiceField(choices=lambda: [(name, name) for name in settings.WAIMAI_PAYMENT_PROVIDERS])
+    provider = forms.ChoiceField(choices=lambda: list(payments.services.provider_labels().items()))
     token = forms.RegexField(MADE_WITH_THE_PAGE)
 
 
@@ -187,6 +187,8 @@ class CancelForm(forms.Form):
 
 class CloseAccountForm(ServiceForm):
     """Who it is, once more: by the password or by a code to the phone."""
+
+    marks_optional = False
 
     current_password = forms.CharField(
         label=_("当前密码"),

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
@@ -25,6 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRefresh
 
 import menu.services
+import payments.services
 from orders import services
 from orders.forms import CancelForm, PayForm
 from orders.services import Document
@@ -230,7 +230,7 @@ def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
         "seen": seen + "-till" if till else seen,
         "seconds_left": seconds_left,
         "clock_left": f"{seconds_left // 60}:{seconds_left % 60:02d}",
-        "providers": settings.WAIMAI_PAYMENT_PROVIDERS,
+        "providers": payments.services.provider_labels(),
         "token": secrets.token_urlsafe(24),
         "zone": _zone_of(document["shop"]),
         "share": reverse("shared_order", args=[services.share_token(document["id"])]),

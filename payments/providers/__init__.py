@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 
 from payments.providers.base import Provider
@@ -9,12 +11,20 @@ from payments.providers.guarded import Guarded
 from payments.providers.sandbox import Sandbox
 from waimai.infra.errors import NotFound
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 _KNOWN: dict[str, Provider] = {provider.name: Guarded(provider) for provider in (Sandbox(),)}
 
 
 def offered() -> list[str]:
     """The names of the providers that the settings offer."""
     return [name for name in settings.WAIMAI_PAYMENT_PROVIDERS if name in _KNOWN]
+
+
+def labels() -> dict[str, StrOrPromise]:
+    """What payers know the offered providers by, by name."""
+    return {name: _KNOWN[name].label for name in offered()}
 
 
 def get(name: str) -> Provider:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 # How old a notification may be, or how far ahead of our clock.
 MAX_AGE_SECONDS = 300
@@ -118,6 +121,11 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """The name in addresses and tables, at most 16 characters."""
+        ...
+
+    @property
+    def label(self) -> StrOrPromise:
+        """What payers know it by."""
         ...
 
     @property

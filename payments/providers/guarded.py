@@ -28,7 +28,7 @@ class Guarded:
 
     def __init__(self, provider: Provider) -> None:
         self._provider, self._breaker = provider, Breaker(f"provider:{provider.name}")
-        self.name, self.merchant = provider.name, provider.merchant
+        self.name, self.label, self.merchant = provider.name, provider.label, provider.merchant
 
     def create(self, charge: Charge) -> dict[str, Any]:
         """Open a charge."""

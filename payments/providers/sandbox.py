@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from django.db.models import Sum
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from payments.models import SandboxCharge, SandboxNotice, SandboxRefund
 from payments.money import yuan
@@ -50,7 +51,7 @@ class SandboxOutcome(StrEnum):
 class Sandbox:
     """Our side's view of the gateway: the provider protocol over its books."""
 
-    name = NAME
+    name, label = NAME, _("模拟支付")
     merchant = sandbox_wire.MERCHANT
 
     def create(self, charge: Charge) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from payments.providers import labels as provider_labels
 from payments.services.audit import OrderBooks, books, payment_problems
 from payments.services.housekeeping import forget_receipts
 from payments.services.ledger import adjust, fill_ledger
@@ -34,6 +35,7 @@ __all__ = [
     "money_of_orders",
     "payment_problems",
     "poll_payment",
+    "provider_labels",
     "reconcile",
     "reconcile_yesterday",
     "refund_order",

@@ -12,9 +12,11 @@ from urllib.parse import urlencode
 import pytest
 
 import menu.services
+import payments.services
 from menu.models import Item
 from orders import services, views
 from tests.factories import (
+    FISH_TOTAL,
     Person,
     Stall,
     accepted,
@@ -449,3 +451,17 @@ def test_no_page_needs_inline_scripts_or_styles(stall: Stall, mei: Person, brows
         page = browser.open(path)
         assert "default-src 'self'" in page.response["Content-Security-Policy"]
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page.html), path
+
+
+def test_several_providers_are_offered_by_their_names(
+    stall: Stall, mei: Person, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = shown(browser, placed(mei, stall))
+    assert [button["text"] for button in page.form("/pay/").buttons] == [f"付款 ¥{FISH_TOTAL}"]
+    labels = {"sandbox": "模拟支付", "other": "别的"}
+    monkeypatch.setattr(payments.services, "provider_labels", lambda: labels)
+    page = shown(browser, placed(mei, stall, key="second"))
+    assert [button["text"] for button in page.form("/pay/").buttons] == [
+        f"模拟支付 ¥{FISH_TOTAL}",
+        f"别的 ¥{FISH_TOTAL}",
+    ]

@@ -47,7 +47,7 @@ def press(request: HttpRequest, rows: Iterable[M], button: StrOrPromise, do: Cal
         try:
             acted = do(row) is not False
         except DomainError as refusal:
-            why = next(iter((refusal.errors or {}).values()), [refusal.detail])[0]
+            why: Any = next(iter((refusal.errors or {}).values()), [refusal.detail])[0]
             messages.error(request, f"{row.pk}: {why}")
             record(request, [row], button, why)
         except Exception as error:

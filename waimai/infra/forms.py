@@ -8,7 +8,12 @@ from waimai.infra.errors import DomainError, ValidationFailed
 
 
 class ServiceForm(forms.Form):
-    """A form that shows a service's refusal beside the field it is about."""
+    """A form that shows a service's refusal beside the field it is about.
+
+    `marks_optional`: say of what may be left out that it may; off where it is one field or another.
+    """
+
+    marks_optional = True
 
     def refuse(self, error: DomainError) -> None:
         """Take over the refusal's field errors, or its text when it is about the whole."""
