@@ -185,6 +185,9 @@ class Membership(models.Model):
             ("complete_order", _("完成订单")),
             ("cancel_order", _("取消订单")),
             ("view_board", _("查看订单看板")),
+            ("amend_order", _("换菜")),
+            ("run_shop", _("开店与打烊")),
+            ("sell_out", _("设置售罄")),
         ]
 
     def __str__(self) -> str:

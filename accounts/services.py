@@ -33,6 +33,7 @@ from accounts.profiles import (
 from accounts.staff import (
     Role,
     add_member,
+    couriers_of,
     ensure_roles,
     has_permission_somewhere,
     permissions_of,
@@ -68,6 +69,7 @@ __all__ = [
     "change_address",
     "close_account",
     "closed_accounts",
+    "couriers_of",
     "default_address",
     "delete_address",
     "ensure_roles",

@@ -17,8 +17,17 @@ from waimai.infra.sharding import DEFAULT
 PERMISSIONS: tuple[str, ...] = tuple(str(codename) for codename, _name in Membership._meta.permissions)
 ROLES: dict[str, tuple[str, ...]] = {
     "manager": PERMISSIONS,
-    "front_desk": ("accept_order", "reject_order", "cancel_order", "deliver_order", "view_board"),
-    "kitchen": ("accept_order", "view_board"),
+    "front_desk": (
+        "accept_order",
+        "reject_order",
+        "cancel_order",
+        "deliver_order",
+        "view_board",
+        "amend_order",
+        "run_shop",
+        "sell_out",
+    ),
+    "kitchen": ("accept_order", "view_board", "amend_order", "sell_out"),
     "courier": ("deliver_order", "complete_order", "view_board"),
 }
 
@@ -92,6 +101,14 @@ def permissions_of(*, user_id: int, shop_id: int) -> frozenset[str]:
         return frozenset(PERMISSIONS)
     groups = _active_memberships(user_id).filter(shop_id=shop_id).values("group_id")
     return frozenset(_permission_rows().filter(group__in=groups).values_list("codename", flat=True))
+
+
+def couriers_of(*, shop_id: int) -> dict[int, str]:
+    """Those who may bring this shop's orders, by number, with the names that the shop knows them by."""
+    groups = Group.objects.filter(permissions__in=_permission_rows().filter(codename="complete_order"))
+    rows = Membership.objects.filter(shop_id=shop_id, group__in=groups, user__is_active=True, user__is_staff=True)
+    people = User.objects.filter(pk__in=rows.values("user_id")).order_by("pk")
+    return {person.pk: str(person) for person in people}
 
 
 def roles_of(*, user_id: int) -> tuple[Role, ...]:

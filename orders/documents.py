@@ -47,6 +47,7 @@ FACTS = (
     "paid_at",
     "promised_at",
     "reminded_at",
+    "courier_id",
 )
 
 

@@ -99,15 +99,20 @@ def withdraw(*, order_id: int, staff_id: int, reason: str, restock: bool | None 
     return _move(order_id, Order.withdraw, By(Actor.STAFF, staff_id, _needed(reason)), restock=restock)
 
 
-def deliver(*, order_id: int, staff_id: int) -> Order:
-    """Handed to the courier; from now on the clock completes it should everybody forget."""
+def deliver(*, order_id: int, staff_id: int, courier_id: int | None = None) -> Order:
+    """Handed to the courier, by name if one is given; from now on the clock completes it should everybody forget.
+
+    Raises ValidationFailed for somebody who brings nothing for this shop.
+    """
     order = _for_staff(order_id, staff_id, "deliver_order")
+    if courier_id is not None and courier_id not in accounts.services.couriers_of(shop_id=order.shop_id):
+        raise ValidationFailed(errors={"courier": [_("请选择本店的骑手")]})
     using = shard_of_id(order_id)
     due_at = forgotten_at(order, db_now(using))
 
     def body() -> Order:
         timers.schedule(COMPLETE, order_id, due_at=due_at, using=using)
-        return _move(order_id, Order.deliver, By(Actor.STAFF, staff_id))
+        return _move(order_id, Order.deliver, By(Actor.STAFF, staff_id), courier_id=courier_id)
 
     return run_atomic(using, body, commit=CHANGED)
 

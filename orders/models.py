@@ -62,6 +62,8 @@ class Order(OrderStates, ShardedModel):
     paid_at = models.DateTimeField(_("支付时间"), null=True)
     promised_at = models.DateTimeField(_("预计送达"), null=True)
     reminded_at = models.DateTimeField(_("催单时间"), null=True)
+    # Who brings it, once that is known.
+    courier_id = models.BigIntegerField(_("骑手"), null=True)
     # True while portions of limited items are held or sold for it; decides whether the saga has stock to see to.
     limited = models.BooleanField(default=False)
     # The items that were missing, kept for the replay of the refusal.

@@ -36,6 +36,11 @@ class DeskOrder(models.Model):
     paid_at = models.DateTimeField(_("支付时间"))
     promised_at = models.DateTimeField(_("预计送达"), null=True)
     reminded_at = models.DateTimeField(_("催单时间"), null=True)
+    latitude = models.DecimalField(_("纬度"), max_digits=9, decimal_places=6, null=True)
+    longitude = models.DecimalField(_("经度"), max_digits=9, decimal_places=6, null=True)
+    courier_id = models.BigIntegerField(_("骑手"), null=True)
+    # What people call out: counted per shop and business day as orders are paid. No copy of anything.
+    number = models.IntegerField(_("取餐号"), null=True)
     applied_at = models.DateTimeField(_("更新时间"))
 
     class Meta:
@@ -49,6 +54,42 @@ class DeskOrder(models.Model):
 
     def __str__(self) -> str:
         return str(self.order_id)
+
+
+class PickupCounter(models.Model):
+    """How many pick-up numbers a shop has given out on a business day. Locked while one is."""
+
+    pk = models.CompositePrimaryKey("shop_id", "business_date")
+    shop_id = models.BigIntegerField()
+    business_date = models.DateField()
+    n = models.IntegerField(default=0)
+
+
+class Ticket(models.Model):
+    """Something to be printed, once; who prints it again says so. `n` is the order's version it was made for."""
+
+    class Kind(models.TextChoices):
+        ORDER = "order", _("小票")
+        CORRECTION = "correction", _("更正")
+
+    order_id = models.BigIntegerField(_("订单号"))
+    n = models.IntegerField(_("版本"))
+    shop_id = models.BigIntegerField(_("店铺"))
+    kind = models.CharField(_("类型"), max_length=10, choices=Kind.choices, default=Kind.ORDER)
+    made_at = models.DateTimeField(_("生成时间"))
+    # NULL until a printer has taken it.
+    printed_at = models.DateTimeField(_("打印时间"), null=True)
+    printed_by = models.BigIntegerField(_("打印人"), null=True)
+    reprints = models.SmallIntegerField(_("补打次数"), default=0)
+
+    class Meta:
+        verbose_name = _("小票")
+        verbose_name_plural = _("小票")
+        constraints: ClassVar = [models.UniqueConstraint(fields=["order_id", "n"], name="ticket_once")]
+        indexes: ClassVar = [models.Index(fields=["shop_id", "printed_at", "id"], name="ticket_waiting")]
+
+    def __str__(self) -> str:
+        return f"{self.order_id}: {self.n}"
 
 
 class BoardCounter(models.Model):

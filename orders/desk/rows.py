@@ -31,7 +31,10 @@ COPIED = (
     "tableware",
     "lines",
 )
+# Absent from news that an older release wrote.
+ADDED = ("latitude", "longitude", "courier_id")
 ROWS_AT_ONCE = 500
+NOBODY = {"contact_name": "", "phone": "", "address_text": "", "note": "", "latitude": None, "longitude": None}
 MOMENTS = ("deliver_at", "placed_at", "paid_at", "promised_at", "reminded_at")
 
 
@@ -51,7 +54,7 @@ def write(snapshot: Document) -> bool:
 
 
 def _facts(snapshot: Document) -> dict[str, Any]:
-    facts = {name: snapshot[name] for name in COPIED}
+    facts = {name: snapshot[name] for name in COPIED} | {name: snapshot.get(name) for name in ADDED}
     facts |= {name: snapshot[name] and parse_datetime(snapshot[name]) for name in MOMENTS}
     return facts | {"business_date": parse_date(snapshot["business_date"]), "applied_at": db_now(DEFAULT)}
 
@@ -78,7 +81,7 @@ def erase_archived(*, user_id: int) -> None:
     found = list(rows.values_list("pk", flat=True))
     for start in range(0, len(found), ROWS_AT_ONCE):
         some = found[start : start + ROWS_AT_ONCE]
-        DeskOrder.objects.filter(pk__in=some).update(contact_name="", phone="", address_text="", note="")
+        DeskOrder.objects.filter(pk__in=some).update(**NOBODY)
 
 
 def _overwrite(rows: dict[int, dict[str, Any]]) -> None:

@@ -42,9 +42,12 @@ def may(user: User, permission: str, shop_id: int = NOODLES) -> bool:
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("manager", "accept_order reject_order deliver_order complete_order cancel_order view_board"),
-        ("front_desk", "accept_order reject_order cancel_order deliver_order view_board"),
-        ("kitchen", "accept_order view_board"),
+        (
+            "manager",
+            "accept_order reject_order deliver_order complete_order cancel_order view_board amend_order run_shop sell_out",
+        ),
+        ("front_desk", "accept_order reject_order cancel_order deliver_order view_board amend_order run_shop sell_out"),
+        ("kitchen", "accept_order view_board amend_order sell_out"),
         ("courier", "deliver_order complete_order view_board"),
     ],
 )
@@ -180,5 +183,5 @@ def test_roles_are_made_once_and_keep_what_operators_add() -> None:
     services.ensure_roles()
     names = set(kitchen.permissions.values_list("codename", flat=True))
     kitchen.permissions.remove(foreign)
-    assert names == {"accept_order", "view_board", "view_user"}
+    assert names == {"accept_order", "view_board", "amend_order", "sell_out", "view_user"}
     assert Group.objects.filter(name__in=ROLES).count() == 4
