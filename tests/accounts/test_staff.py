@@ -44,7 +44,8 @@ def may(user: User, permission: str, shop_id: int = NOODLES) -> bool:
     [
         (
             "manager",
-            "accept_order reject_order deliver_order complete_order cancel_order view_board amend_order run_shop sell_out",
+            "accept_order reject_order deliver_order complete_order cancel_order "
+            "view_board amend_order run_shop sell_out",
         ),
         ("front_desk", "accept_order reject_order cancel_order deliver_order view_board amend_order run_shop sell_out"),
         ("kitchen", "accept_order view_board amend_order sell_out"),
