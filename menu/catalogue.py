@@ -17,7 +17,7 @@ from django.db import connections
 from django.db.models import Prefetch, QuerySet
 from django.templatetags.static import static
 
-from menu.errors import NoSuchShop
+from menu.errors import NoSuchItem, NoSuchShop
 from menu.hours import OpeningSpan
 from menu.models import Category, Item, Kind, Option, OptionGroup, SetMealComponent, Shop
 from menu.snapshot import Menu, MenuCategory, MenuComponent, MenuItem, MenuOption, MenuOptionGroup, ShopInfo
@@ -163,6 +163,14 @@ def _load_whole(shop_id: int) -> Menu:
             break
         menu = _load(shop_id)
     return menu
+
+
+def shop_of_item(item_id: int) -> int:
+    """The number of the shop that an item belongs to. Raises NoSuchItem."""
+    shop_id = Item.objects.filter(pk=item_id).values_list("shop_id", flat=True).first()
+    if shop_id is None:
+        raise NoSuchItem
+    return int(shop_id)
 
 
 def _load(shop_id: int) -> Menu:

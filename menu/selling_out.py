@@ -43,6 +43,20 @@ def _sell_out(item_id: int, until: datetime, portions: int | None, reason: str) 
     timers.schedule(BACK, item_id, due_at=until, using=DEFAULT)
 
 
+def bring_back(*, item_id: int, reason: str = "") -> None:
+    """What was sold out for a while is back now, with what it was to come back with; anything else has no limit then.
+
+    Raises NoSuchItem.
+    """
+
+    def body() -> None:
+        row = Stock.objects.filter(item_id=item_id).values("back_with").first()
+        put_stock(item_id, row["back_with"] if row else None, reason)
+        timers.cancel(BACK, [item_id], using=DEFAULT)
+
+    run_atomic(DEFAULT, body)
+
+
 @timers.fires(BACK)
 def come_back(ref_ids: list[int], *, using: str, now: datetime) -> None:
     """The time has come for these items."""

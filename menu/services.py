@@ -15,6 +15,7 @@ from menu.catalogue import (
     menu_document,
     on_sale,
     shop_info,
+    shop_of_item,
     shops,
 )
 from menu.editing import (
@@ -42,7 +43,7 @@ from menu.errors import (
 )
 from menu.hours import business_date, clock_ahead, hours_on, is_open_at, next_opening
 from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
-from menu.selling_out import sell_out
+from menu.selling_out import bring_back, sell_out
 from menu.snapshot import Menu, ShopInfo
 from menu.stock import (
     HoldInfo,
@@ -84,6 +85,7 @@ __all__ = [
     "ShopInfo",
     "SoldOut",
     "StockInfo",
+    "bring_back",
     "business_date",
     "check_orderable",
     "clock_ahead",
@@ -116,6 +118,7 @@ __all__ = [
     "set_open",
     "set_stock",
     "shop_info",
+    "shop_of_item",
     "shops",
     "stock_of",
     "stock_problems",

@@ -139,7 +139,7 @@ def record(
     rows = [history_row(order, source, move, by=by, at=at) for order, source in zip(orders, sources, strict=True)]
     insert_rows(OrderChange, list(map(vars, rows)), using=using)
     if (event := EVENT_OF.get(move.target)) is not None:
-        tell(event, orders, using=using)
+        tell(event, orders, using=using, by=by)
     return rows
 
 
@@ -161,7 +161,7 @@ def history_row(order: Order, source: str, move: Move, *, by: By, at: datetime) 
     )
 
 
-def tell(event: type[OrderEvent], orders: Sequence[Order], *, using: str) -> None:
+def tell(event: type[OrderEvent], orders: Sequence[Order], *, using: str, by: By | None = None) -> None:
     """Publish one kind of news of several orders, each with the order as it stands."""
     lines = documents.lines_of([order.pk for order in orders if order.paid_at], using=using)
     outbox.publish_many(
@@ -173,6 +173,8 @@ def tell(event: type[OrderEvent], orders: Sequence[Order], *, using: str) -> Non
                 shop_id=order.shop_id,
                 status=order.status,
                 snapshot=documents.snapshot(order, lines.get(order.pk, [])),
+                actor=by.actor if by else "",
+                reason=by.reason if by else "",
             )
             for order in orders
         ],

@@ -17,6 +17,9 @@ class OrderEvent(Event):
     shop_id: int
     status: str
     snapshot: dict[str, Any]
+    # Who made the change, and why, where it has a reason. Absent from news of older releases.
+    actor: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,19 +15,21 @@ from waimai.infra.live import NUMBER, Call, News, Receive, Scope, Send, serve
 
 async def order_events(scope: Scope, receive: Receive, send: Send, *, order_id: str) -> None:
     """Every change of one's own order, the first one first; `Last-Event-ID` is the number of the last one seen."""
-    await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=_by_token))
+    await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=caller_by_token))
 
 
 async def page_events(scope: Scope, receive: Receive, send: Send, *, order_id: str) -> None:
     """The same for the order's page, which knows who asks by its session: `GET /orders/{id}/events/`."""
-    await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=_by_session))
+    await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=caller_by_session))
 
 
-def _by_token(call: Call) -> int:
+def caller_by_token(call: Call) -> int:
+    """Who asks, by the `Authorization` header. Raises Unauthenticated."""
     return user_of_header(call.headers.get("authorization", ""))
 
 
-def _by_session(call: Call) -> int:
+def caller_by_session(call: Call) -> int:
+    """Who asks, by the session of the pages. Raises Unauthenticated."""
     found = SimpleCookie(call.headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
     return user_of_session(found.value if found else "")
 

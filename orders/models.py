@@ -115,6 +115,10 @@ class OrderChange(ShardedModel):
     reason = models.CharField(max_length=200, default="")
     at = models.DateTimeField()
 
+    def get_target_display(self) -> str:
+        """The state it led to, in the reader's language."""
+        return str(Status(self.target).label)
+
     def reason_text(self) -> str:
         """The reason in the reader's language, where it is one of ours."""
         return str(Reason(self.reason).label) if self.reason in OUR_REASONS else self.reason

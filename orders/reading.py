@@ -8,7 +8,7 @@ from typing import cast
 from django.db.models import QuerySet
 
 from orders import documents, timing
-from orders.models import BY_USER, Order
+from orders.models import BY_USER, Order, OrderChange
 from orders.states import Status
 from waimai.infra import ids
 from waimai.infra.clock import db_now
@@ -36,6 +36,14 @@ def document_of(order_id: int) -> documents.Document:
     if order is None:
         raise NotFound
     return documents.full_document(_expired_if_due([order])[0])
+
+
+def last_change(order_id: int) -> OrderChange:
+    """The last change of an order's state. Raises NotFound."""
+    row = cast("OrderChange | None", OrderChange.objects.of_order(order_id).order_by("-n").first())
+    if row is None:
+        raise NotFound
+    return row
 
 
 def changes_since(*, order_id: int, seen: int) -> list[tuple[int, str, documents.Document]]:

@@ -16,7 +16,16 @@ from orders.exporting import my_data
 from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
 from orders.paying import pay
 from orders.placing import Placed, place
-from orders.reading import changes_since, documents_of, get_order, newest_orders, orders_of, own_order, paid_snapshots
+from orders.reading import (
+    changes_since,
+    documents_of,
+    get_order,
+    last_change,
+    newest_orders,
+    orders_of,
+    own_order,
+    paid_snapshots,
+)
 from orders.reordering import Gone, Reordered, Repriced, reorder
 from orders.rescue import retry_saga, undo_stuck_order
 from orders.sharing import share_token, shared_order
@@ -41,6 +50,7 @@ __all__ = [
     "deliver",
     "documents_of",
     "get_order",
+    "last_change",
     "merge_into_cart",
     "my_data",
     "newest_orders",

@@ -236,7 +236,7 @@ def _calls() -> Iterator[str]:
     for app in waimai.urls.APPS:
         yield from (re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern)) for pattern in app.api_patterns)
     for route, _handler in waimai.asgi.LIVE_ROUTES:
-        if route.pattern.startswith("/orders/"):
+        if not route.pattern.startswith("/api/"):
             continue  # A page's own.
         yield re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", route.pattern).removeprefix("/api/v1/")
 

@@ -19,7 +19,7 @@ from waimai.wsgi import application as wsgi_application  # isort: skip - sets Dj
 
 import menu.fast
 import orders.fast
-from orders.desk.live import board_events
+from orders.desk.live import board_events, screen_events
 from orders.live import order_events, page_events
 from waimai.infra.gate import Gate, Threads
 
@@ -40,6 +40,7 @@ LIVE_ROUTES: list[tuple[re.Pattern[str], LiveHandler]] = [
     (re.compile(r"/api/v1/orders/(?P<order_id>[0-9]{1,16})/events/"), order_events),
     (re.compile(r"/orders/(?P<order_id>[0-9]{1,16})/events/"), page_events),
     (re.compile(r"/api/v1/staff/events/"), board_events),
+    (re.compile(r"/board/events/"), screen_events),
 ]
 
 

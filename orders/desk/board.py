@@ -9,10 +9,12 @@ from django.db.models import F, Q
 
 import accounts.services
 import menu.services
-from orders.desk.models import BoardCounter, BoardEvent
+from orders.desk import tickets
+from orders.desk.models import BoardCounter, BoardEvent, DeskOrder
 from orders.desk.rows import write
-from orders.events import OrderCancelled, OrderEvent, OrderPaid, OrderReminded
+from orders.events import OrderAccepted, OrderCancelled, OrderEvent, OrderPaid, OrderReminded
 from orders.services import Document
+from orders.states import Actor
 from waimai.infra import crashpoints
 from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
@@ -49,7 +51,11 @@ def follow(event: OrderEvent) -> None:
 def _tell(event: OrderEvent) -> None:
     kind = KIND_OF.get(event.topic, BoardEvent.Kind.CHANGE)
     facts = ("status", "payment_status", "total", "contact_name", "version")
-    _add(event.shop_id, kind, event.key, {name: event.snapshot[name] for name in facts})
+    about = {name: event.snapshot[name] for name in facts} | {"actor": event.actor, "reason": event.reason}
+    number = DeskOrder.objects.filter(order_id=event.key).values_list("number", flat=True).first()
+    _add(event.shop_id, kind, event.key, about | {"number": number})
+    if isinstance(event, OrderAccepted):
+        tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id)
 
 
 def tell_sold_out(*, item_id: int, shop_id: int, name: str) -> None:
@@ -83,6 +89,14 @@ def events_since(seen: Mapping[int, int]) -> list[BoardEvent]:
     for shop_id, n in seen.items():
         wanted |= Q(shop_id=shop_id, n__gt=n)
     return list(BoardEvent.objects.filter(wanted).order_by("shop_id", "n")[:READ_AT_ONCE]) if seen else []
+
+
+def cancellations(shops: frozenset[int] | None, *, within: timedelta) -> list[BoardEvent]:
+    """Orders that were cancelled lately, and not by the shop itself (None: any shop's), newest first."""
+    rows = BoardEvent.objects.filter(kind=BoardEvent.Kind.CANCELLATION, at__gte=db_now(DEFAULT) - within)
+    if shops is not None:
+        rows = rows.filter(shop_id__in=shops)
+    return [row for row in rows.order_by("-at")[:READ_AT_ONCE] if row.data.get("actor") != Actor.STAFF]
 
 
 def document(event: BoardEvent) -> Document:

@@ -1,26 +1,32 @@
-"""The board as it happens: `GET /api/v1/staff/events/`."""
+"""The board as it happens: `GET /api/v1/staff/events/`, and for the screens `GET /board/events/`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from accounts.services import user_of_header
 from orders.desk import services
+from orders.live import caller_by_session, caller_by_token
 from waimai.infra.errors import NotFound
 from waimai.infra.live import NUMBER, Call, Feed, News, Receive, Scope, Send, serve
 
 
 async def board_events(scope: Scope, receive: Receive, send: Send) -> None:
     """What happens in the shops that this person works for; from now on, or after `Last-Event-ID`."""
-    await serve(scope, receive, send, _open)
+    await serve(scope, receive, send, partial(_open, who=caller_by_token))
 
 
-def _open(call: Call) -> Feed:
-    authorization = call.headers.get("authorization", "")
-    positions = services.board_positions(staff_id=user_of_header(authorization))
+async def screen_events(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same for the screens, which know who asks by the session."""
+    await serve(scope, receive, send, partial(_open, who=caller_by_session))
+
+
+def _open(call: Call, *, who: Callable[[Call], int]) -> Feed:
+    caller = partial(who, call)
+    positions = services.board_positions(staff_id=caller())
     # A number beyond the last one is from before a restore: everything from now on is new to it.
     seen = {shop: min(n, positions[shop]) for shop, n in _seen(call.last_event_id).items() if shop in positions}
-    return BoardFeed(positions | seen, authorization)
+    return BoardFeed(positions | seen, caller)
 
 
 def _seen(text: str) -> dict[int, int]:
@@ -32,12 +38,12 @@ def _seen(text: str) -> dict[int, int]:
 class BoardFeed:
     """The numbered events of some shops. An event's id names the position in every one of them."""
 
-    def __init__(self, positions: dict[int, int], authorization: str) -> None:
-        self.positions, self.authorization = positions, authorization
+    def __init__(self, positions: dict[int, int], caller: Callable[[], int]) -> None:
+        self.positions, self.caller = positions, caller
 
     def check(self) -> None:
-        """Whether the person still works in all these shops. Raises what `user_of_header` does, and NotFound."""
-        if not self.positions.keys() <= services.board_positions(staff_id=user_of_header(self.authorization)).keys():
+        """Whether the person still works in all these shops. Raises what `caller` does, and NotFound."""
+        if not self.positions.keys() <= services.board_positions(staff_id=self.caller()).keys():
             raise NotFound
 
     def read(self) -> Sequence[News]:

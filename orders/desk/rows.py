@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils.dateparse import parse_date, parse_datetime
 
 import orders.services
-from orders.desk.models import DeskOrder
+from orders.desk.models import DeskOrder, PickupCounter
 from orders.services import Document
 from waimai.infra import archive
 from waimai.infra.clock import db_now
@@ -47,10 +48,22 @@ def write(snapshot: Document) -> bool:
     """`apply` for a paid order, in the caller's transaction on default."""
     order_id, facts = snapshot["id"], _facts(snapshot)
     older = DeskOrder.objects.filter(order_id=order_id, version__lt=facts["version"])
-    if older.update(**facts) or insert_ignore(DeskOrder, [{"order_id": order_id, **facts}], using=DEFAULT):
+    if older.update(**facts) or _inserted(order_id, facts):
         return True
     # Somebody else put a row in between the two: it may be an older one.
     return bool(older.update(**facts))
+
+
+def _inserted(order_id: int, facts: dict[str, Any]) -> bool:
+    """Put in the row of an order that has none, under the shop's next pick-up number of its business day."""
+    if not insert_ignore(DeskOrder, [{"order_id": order_id, **facts}], using=DEFAULT):
+        return False
+    day = {"shop_id": facts["shop_id"], "business_date": facts["business_date"]}
+    insert_ignore(PickupCounter, [{**day, "n": 0}], using=DEFAULT)
+    counter = PickupCounter.objects.filter(**day)
+    counter.update(n=F("n") + 1)
+    DeskOrder.objects.filter(order_id=order_id).update(number=counter.values_list("n", flat=True).get())
+    return True
 
 
 def _facts(snapshot: Document) -> dict[str, Any]:
@@ -87,5 +100,5 @@ def erase_archived(*, user_id: int) -> None:
 def _overwrite(rows: dict[int, dict[str, Any]]) -> None:
     for order_id, facts in rows.items():
         if not DeskOrder.objects.filter(order_id=order_id, version__lte=facts["version"]).update(**facts):
-            insert_ignore(DeskOrder, [{"order_id": order_id, **facts}], using=DEFAULT)
+            _inserted(order_id, facts)
             DeskOrder.objects.filter(order_id=order_id).update(applied_at=facts["applied_at"])

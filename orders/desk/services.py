@@ -7,22 +7,25 @@ the row then follows: at once for the actor, by the event for certain.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
 import accounts.services
+import menu.services
 import orders.services
 from orders.desk.board import document as board_event_document
 from orders.desk.board import events_since as board_events_since
 from orders.desk.board import positions as board_positions
 from orders.desk.models import OF_A_SHOP, OF_ALL, DeskOrder
 from orders.desk.rows import apply, rebuild
-from orders.models import Order
+from orders.models import Order, OrderChange
 from orders.services import Document
-from orders.states import WITH_THE_SHOP, Status
+from orders.states import WITH_THE_SHOP, Actor, Status
+from waimai.infra.clock import db_now
 from waimai.infra.db import by_index
 from waimai.infra.errors import NotFound, PermissionRefused
+from waimai.infra.sharding import DEFAULT
 
 __all__ = [
     "ACTIONS",
@@ -36,8 +39,11 @@ __all__ = [
     "complete",
     "deliver",
     "document",
+    "last_change",
     "rebuild",
     "reject",
+    "sell_out",
+    "set_open",
     "visible_to",
 ]
 
@@ -98,14 +104,48 @@ def cancel(*, order_id: int, staff_id: int, reason: str, restock: bool | None = 
     )
 
 
-def deliver(*, order_id: int, staff_id: int) -> DeskOrder:
+def deliver(*, order_id: int, staff_id: int, courier_id: int | None = None) -> DeskOrder:
     """Handed to the courier. Raises like `orders.services.deliver`."""
-    return _followed(lambda: orders.services.deliver(order_id=order_id, staff_id=staff_id))
+    return _followed(lambda: orders.services.deliver(order_id=order_id, staff_id=staff_id, courier_id=courier_id))
 
 
 def complete(*, order_id: int, staff_id: int) -> DeskOrder:
     """With the customer. Raises like `orders.services.complete`."""
     return _followed(lambda: orders.services.complete(order_id=order_id, staff_id=staff_id))
+
+
+def last_change(order_id: int) -> tuple[str, OrderChange]:
+    """Who made the last change of an order, and the change. Raises NotFound."""
+    change = orders.services.last_change(order_id)
+    people = accounts.services.user_brief([change.actor_id] if change.actor_id else [])
+    names = [person.nickname for person in people.values() if change.actor == Actor.STAFF]
+    return (names[0] if names and names[0] else str(change.get_actor_display())), change
+
+
+def sell_out(*, item_id: int, staff_id: int, hours: int | None) -> None:
+    """Sell a dish out for so many hours (None: until the shop opens on another day; 0: it is back now).
+
+    Raises like `require_staff` and `menu.services.sell_out`.
+    """
+    shop_id = menu.services.shop_of_item(item_id)
+    accounts.services.require_staff(user_id=staff_id, shop_id=shop_id, permission="sell_out")
+    by = f"staff {staff_id}"
+    if hours == 0:
+        menu.services.bring_back(item_id=item_id, reason=by)
+        return
+    now = db_now(DEFAULT)
+    until = (
+        now + timedelta(hours=hours)
+        if hours
+        else menu.services.clock_ahead(menu.services.get_shop(shop_id), None, now=now)
+    )
+    menu.services.sell_out(item_id=item_id, until=until, reason=by)
+
+
+def set_open(*, shop_id: int, staff_id: int, is_open: bool) -> None:
+    """Open or close a shop by hand. Raises like `require_staff`."""
+    accounts.services.require_staff(user_id=staff_id, shop_id=shop_id, permission="run_shop")
+    menu.services.set_open(shop_id=shop_id, is_open=is_open)
 
 
 def _followed(action: Callable[[], Order]) -> DeskOrder:

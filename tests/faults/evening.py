@@ -23,7 +23,7 @@ import payments.services
 from accounts.models import ClosedAccount
 from menu.services import SoldOut
 from orders import erasing, saga, services
-from orders.desk import board
+from orders.desk import board, tickets
 from orders.models import Saga
 from payments.errors import PaymentRefused
 from payments.models import Refund
@@ -229,6 +229,16 @@ def firing_badly(evening: Evening) -> None:
         timers.sweep(evening.who.shard, lane="network")
 
 
+def printing(evening: Evening) -> None:
+    for key in ("first", "second"):
+        tickets.make(order_id=evening.paid(key), n=1, shop_id=evening.at.shop_id)
+    factories.relay()
+    cook = factories.works_at(evening.at.shop_id, "kitchen", f"cook of {evening.who.id}")
+    printed = tickets.take_next(shop_id=evening.at.shop_id, staff_id=cook.id)
+    assert printed is not None
+    tickets.print_again(order_id=printed.order.order_id, staff_id=cook.id)
+
+
 def leaving(evening: Evening) -> None:
     for key in ("first", "second"):
         evening.cancel(evening.place(key))
@@ -252,5 +262,6 @@ CHAPTERS: tuple[Callable[[Evening], None], ...] = (
     refusing,
     hearing_badly,
     firing_badly,
+    printing,
     leaving,
 )

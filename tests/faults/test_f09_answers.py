@@ -48,6 +48,7 @@ def addresses(order_id: int, shop_id: int) -> list[str]:
         "<str:token>": share_token(order_id),
         "<slug:provider>": "sandbox",
         "<path:path>": "x",
+        "<slug:action>": "accept",
     }
     for gap, value in gaps.items():
         found = [path.replace(gap, str(value)) for path in found]

@@ -32,9 +32,9 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What belongs to a customer, by the name of its number in a route.
 OBJECTS = {"order_id", "payment_id", "address_id", "line_id"}
 # Numbers and names that are nobody's: a shop, a provider, a path that is refused, a picture.
-NOT_OWNED = {"shop_id", "item_id", "token", "provider", "path", "name"}
-# Other tests ask these: the admin (test_s02), the staff's side (test_s02).
-ELSEWHERE = ("/admin/", "/api/v1/staff/")
+NOT_OWNED = {"shop_id", "item_id", "token", "provider", "path", "name", "action"}
+# Other tests ask these: the admin (test_s02), the staff's side (test_s02, test_board_pages).
+ELSEWHERE = ("/admin/", "/api/v1/staff/", "/board/")
 PUBLIC = {
     "/": "the shops",
     "/healthz": "is the process alive",

@@ -1,0 +1,189 @@
+"""What people at a shop look at: the board's cards, the kitchen's list, a courier's deliveries. Only reading.
+
+Each is of the shops this person may see the board of, or of one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Q, QuerySet
+
+import accounts.services
+import menu.services
+from menu.services import ShopInfo
+from orders.desk import board, tickets
+from orders.desk.models import BoardEvent, DeskOrder
+from orders.desk.services import ACTIONS
+from orders.states import WITH_THE_SHOP, Status
+from waimai.infra.clock import db_now
+from waimai.infra.errors import NotFound, PermissionRefused
+from waimai.infra.sharding import DEFAULT
+
+# More than anybody can see at once; the oldest are shown, and a line says how many wait behind them.
+MOST_CARDS = 200
+CANCELLED_WITHIN = timedelta(minutes=30)
+USUAL_MINUTES = (15, 30, 45, 60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One order on the board."""
+
+    order: DeskOrder
+    waiting_minutes: int
+    late: bool
+    actions: tuple[str, ...]
+    minutes: tuple[int, ...]
+    customer: str
+    courier: str
+    couriers: dict[int, str]
+    map_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """The board: its columns, what was cancelled lately, and how much of it isn't shown."""
+
+    new: list[Card]
+    accepted: list[Card]
+    delivering: list[Card]
+    cancelled: list[BoardEvent]
+    not_shown: int
+    tickets: int
+
+    @property
+    def columns(self) -> list[tuple[str, list[Card]]]:
+        """State and cards, from left to right."""
+        return [(Status.PAID, self.new), (Status.ACCEPTED, self.accepted), (Status.DELIVERING, self.delivering)]
+
+
+@dataclass
+class Dish:
+    """So many of a dish, wanted the same way, for these orders; `since` is when the first of them was paid."""
+
+    name: str
+    details: str
+    since: datetime
+    quantity: int = 0
+    notes: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+
+def my_shops(*, staff_id: int, permission: str = "view_board") -> dict[int, ShopInfo]:
+    """The shops whose board this person may see. Raises PermissionRefused when there are none."""
+    mine = accounts.services.shops_of_staff(user_id=staff_id, permission=permission)
+    found = {shop.id: shop for shop in menu.services.list_shops() if mine is None or shop.id in mine}
+    if not found:
+        raise PermissionRefused
+    return found
+
+
+def chosen(shops: dict[int, ShopInfo], wanted: str) -> frozenset[int]:
+    """The numbers of the shops that are looked at: all, or the one that is named. Raises NotFound for another's."""
+    if not wanted:
+        return frozenset(shops)
+    if not wanted.isdecimal() or int(wanted) not in shops:
+        raise NotFound
+    return frozenset({int(wanted)})
+
+
+def read_board(*, staff_id: int, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> Board:
+    """The orders that these shops have to see to, oldest first."""
+    rows, not_shown = _with_the_shop(looked_at)
+    cards = _cards(rows, staff_id, shops)
+    by_status: dict[str, list[Card]] = {status: [] for status in WITH_THE_SHOP}
+    for card in cards:
+        by_status[card.order.status].append(card)
+    return Board(
+        new=by_status[Status.PAID],
+        accepted=by_status[Status.ACCEPTED],
+        delivering=by_status[Status.DELIVERING],
+        cancelled=board.cancellations(looked_at, within=CANCELLED_WITHIN),
+        not_shown=not_shown,
+        tickets=tickets.waiting(looked_at),
+    )
+
+
+def _with_the_shop(looked_at: Iterable[int]) -> tuple[list[DeskOrder], int]:
+    rows = DeskOrder.objects.filter(shop_id__in=looked_at, status__in=WITH_THE_SHOP)
+    found = list(rows.order_by("paid_at", "order_id")[: MOST_CARDS + 1])
+    if len(found) <= MOST_CARDS:
+        return found, 0
+    return found[:MOST_CARDS], rows.count() - MOST_CARDS
+
+
+def _cards(rows: list[DeskOrder], staff_id: int, shops: dict[int, ShopInfo]) -> list[Card]:
+    now = db_now(DEFAULT)
+    may = {shop: accounts.services.permissions_of(user_id=staff_id, shop_id=shop) for shop in {r.shop_id for r in rows}}
+    couriers = {shop: accounts.services.couriers_of(shop_id=shop) for shop in may}
+    people = accounts.services.user_brief({row.user_id for row in rows} | {row.courier_id or 0 for row in rows})
+    return [
+        Card(
+            order=row,
+            waiting_minutes=max(0, int((now - row.paid_at).total_seconds() // 60)),
+            late=bool(row.promised_at and row.promised_at < now),
+            actions=tuple(name for name in ACTIONS.get(row.status, ()) if f"{name}_order" in may[row.shop_id]),
+            minutes=_minutes(shops[row.shop_id].prep_minutes),
+            customer=people[row.user_id].nickname if row.user_id in people else "",
+            courier=people[row.courier_id].nickname if row.courier_id in people else "",
+            couriers=couriers[row.shop_id],
+            map_url=map_url(row),
+        )
+        for row in rows
+    ]
+
+
+def _minutes(usual: int) -> tuple[int, ...]:
+    """What can be promised with one touch, the shop's usual time first."""
+    return (usual, *(minutes for minutes in USUAL_MINUTES if minutes != usual))
+
+
+def map_url(row: DeskOrder) -> str:
+    """A map of where it goes: of the coordinates where there are any, else of the address in words."""
+    if row.latitude is None or row.longitude is None:
+        return "https://uri.amap.com/search?" + urlencode({"keyword": row.address_text})
+    place = {"position": f"{row.longitude},{row.latitude}", "name": row.address_text, "coordinate": "wgs84"}
+    return "https://uri.amap.com/marker?" + urlencode(place)
+
+
+def read_kitchen(looked_at: frozenset[int]) -> list[Dish]:
+    """What to cook now: the dishes of accepted orders, set meals multiplied out, the longest waiting first."""
+    dishes: dict[tuple[str, str], Dish] = {}
+    for row in _of_status(looked_at, Status.ACCEPTED):
+        for name, details, quantity in _dishes_of(row):
+            dish = dishes.setdefault((name, details), Dish(name, details, row.paid_at))
+            dish.quantity += quantity
+            dish.numbers.append(row.number or 0)
+            if row.note and row.note not in dish.notes:
+                dish.notes.append(row.note)
+    return list(dishes.values())
+
+
+def _of_status(looked_at: Iterable[int], status: str) -> QuerySet[DeskOrder]:
+    rows = DeskOrder.objects.filter(shop_id__in=looked_at, status=status)
+    return rows.order_by("paid_at", "order_id")[:MOST_CARDS]
+
+
+def _dishes_of(row: DeskOrder) -> Iterable[tuple[str, str, int]]:
+    for line in row.lines:
+        details = "、".join(option["name"] for option in line["options"])
+        if not line["components"]:
+            yield line["name"], details, line["quantity"]
+        for part in line["components"]:
+            yield part["name"], "", part["quantity"] * line["quantity"]
+
+
+def read_deliveries(*, staff_id: int, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> dict[str, Any]:
+    """What this courier brings now, and what waits to be taken."""
+    rows = DeskOrder.objects.filter(shop_id__in=looked_at)
+    rows = rows.filter(Q(status=Status.DELIVERING, courier_id=staff_id) | Q(status=Status.ACCEPTED))
+    cards = _cards(list(rows.order_by("paid_at", "order_id")[:MOST_CARDS]), staff_id, shops)
+    return {
+        "mine": [card for card in cards if card.order.status == Status.DELIVERING],
+        "to_take": [card for card in cards if card.order.status == Status.ACCEPTED],
+    }

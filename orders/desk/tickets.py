@@ -1,0 +1,84 @@
+"""Tickets: each is made once, with the acceptance, and a printer takes it once; who prints it again says so on it.
+
+A printer that takes a ticket and dies with it has lost it: two printers never print the same one. It is still listed,
+and printed again by hand, marked as a reprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import F
+
+import accounts.services
+from orders.desk.models import DeskOrder, Ticket
+from waimai.infra import crashpoints
+from waimai.infra.clock import db_now
+from waimai.infra.db import run_atomic
+from waimai.infra.errors import NotFound
+from waimai.infra.sharding import DEFAULT
+
+PERMISSION = "view_board"
+TAKEN = crashpoints.around("ticket.take")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintedTicket:
+    """A ticket as it is to be printed. `reprint` counts from 1; 0 is the first and only original."""
+
+    id: int
+    order: DeskOrder
+    kind: str
+    reprint: int
+
+
+def make(*, order_id: int, n: int, shop_id: int, kind: str = Ticket.Kind.ORDER) -> None:
+    """Make the ticket of a version of an order, in the open transaction on default; harmless twice."""
+    about = {"shop_id": shop_id, "kind": kind, "made_at": db_now(DEFAULT)}
+    Ticket.objects.get_or_create(order_id=order_id, n=n, defaults=about)
+
+
+def take_next(*, shop_id: int, staff_id: int) -> PrintedTicket | None:
+    """Take the shop's oldest ticket that no printer has taken; None when there is none. Raises like `require_staff`."""
+    accounts.services.require_staff(user_id=staff_id, shop_id=shop_id, permission=PERMISSION)
+    while True:
+        waiting = Ticket.objects.filter(shop_id=shop_id, printed_at=None).order_by("id")
+        ticket_id = waiting.values_list("id", flat=True).first()
+        if ticket_id is None:
+            return None
+        if _take(ticket_id, staff_id):
+            return _printed(Ticket.objects.get(pk=ticket_id))
+
+
+def print_again(*, order_id: int, staff_id: int) -> PrintedTicket:
+    """The newest ticket of an order; the original if no printer has taken it yet, else a reprint.
+
+    Raises NotFound for an order that was never accepted, and like `require_staff`.
+    """
+    ticket = Ticket.objects.filter(order_id=order_id).order_by("-n").first()
+    if ticket is None:
+        raise NotFound
+    accounts.services.require_staff(user_id=staff_id, shop_id=ticket.shop_id, permission=PERMISSION)
+    if not _take(ticket.pk, staff_id):
+        again = Ticket.objects.filter(pk=ticket.pk)
+        run_atomic(DEFAULT, lambda: again.update(reprints=F("reprints") + 1), commit=TAKEN)
+    return _printed(Ticket.objects.get(pk=ticket.pk))
+
+
+def waiting(shops: frozenset[int] | None) -> int:
+    """How many tickets of these shops (None: all) no printer has taken."""
+    rows = Ticket.objects.filter(printed_at=None)
+    return (rows if shops is None else rows.filter(shop_id__in=shops)).count()
+
+
+def _take(ticket_id: int, staff_id: int) -> bool:
+    row = Ticket.objects.filter(pk=ticket_id, printed_at=None)
+    change = {"printed_at": db_now(DEFAULT), "printed_by": staff_id}
+    return run_atomic(DEFAULT, lambda: row.update(**change), commit=TAKEN) == 1
+
+
+def _printed(ticket: Ticket) -> PrintedTicket:
+    order = DeskOrder.objects.filter(order_id=ticket.order_id).first()
+    if order is None:
+        raise NotFound
+    return PrintedTicket(id=ticket.pk, order=order, kind=ticket.kind, reprint=ticket.reprints)

@@ -1,0 +1,247 @@
+// The staff's screens: they follow what happens, ring until somebody accepts, and go on after a network that was gone.
+"use strict";
+
+const CATCH_UP_MS = 200; // what comes together is fetched together
+const POLL_MS = 4000; // without a stream
+const REFRESH_MS = 30_000; // with one: waiting times go on
+const RING_MS = 3000;
+
+const body = document.body;
+const connection = document.getElementById("connection");
+const live = () => document.getElementById("live");
+let stream;
+let fetchedAt = performance.now();
+let failed = false; // the last time the screen asked
+let wanted = 0;
+
+// --- the part that changes ---
+
+function isBusy() {
+  // Nobody's typing or open list of reasons is swept away.
+  const there = document.activeElement;
+  return there?.closest("#live") && (there.matches("input, select, textarea") || there.closest("details[open]"));
+}
+
+function refresh() {
+  clearTimeout(wanted);
+  wanted = setTimeout(() => {
+    fetchedAt = performance.now();
+    htmx.ajax("GET", location.href, { target: "#live", swap: "outerHTML" }).catch(() => {});
+  }, CATCH_UP_MS);
+}
+
+setInterval(() => {
+  const pause = isFollowing() ? REFRESH_MS : POLL_MS;
+  if (performance.now() - fetchedAt >= pause) {
+    refresh();
+  }
+}, 1000);
+
+function isFollowing() {
+  return stream?.readyState === EventSource.OPEN && !failed;
+}
+
+function tellConnection() {
+  connection.textContent = body.dataset.offline;
+  connection.hidden = isFollowing();
+}
+
+function follow() {
+  stream?.close();
+  stream = new EventSource(body.dataset.events);
+  stream.addEventListener("open", () => {
+    tellConnection();
+    refresh();
+  });
+  stream.addEventListener("error", () => {
+    tellConnection();
+    if (stream.readyState === EventSource.CLOSED) {
+      setTimeout(follow, 5000);
+    }
+  });
+  for (const kind of ["new_order", "reminder", "cancellation", "change", "sold_out"]) {
+    stream.addEventListener(kind, refresh);
+  }
+}
+follow();
+// After sleep the stream may look open and be dead.
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") {
+    refresh();
+  }
+});
+window.addEventListener("online", follow);
+
+let focused;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { requestConfig, xhr } = event.detail;
+  if (requestConfig.verb === "get" && isBusy()) {
+    // Then only what has to be heard, or must not be missed, is taken over.
+    event.detail.shouldSwap = false;
+    failed = false;
+    hear(new DOMParser().parseFromString(xhr.response, "text/html").getElementById("live"));
+  }
+  focused = document.activeElement?.closest("[data-order]")?.dataset.order;
+});
+document.addEventListener("htmx:afterSwap", () => {
+  failed = false;
+  tellConnection();
+  hear(live());
+  if (focused) {
+    document.querySelector(`[data-order="${focused}"]`)?.focus({ preventScroll: true });
+  }
+});
+for (const name of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(name, () => {
+    failed = true;
+    tellConnection();
+  });
+}
+
+// --- what is heard ---
+
+const button = document.getElementById("sound");
+let audio;
+
+function beep(notes) {
+  if (audio?.state !== "running") {
+    return;
+  }
+  notes.forEach(([pitch, at, length]) => {
+    const tone = audio.createOscillator();
+    const volume = audio.createGain();
+    tone.frequency.value = pitch;
+    volume.gain.setValueAtTime(0.3, audio.currentTime + at);
+    volume.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + at + length);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(audio.currentTime + at);
+    tone.stop(audio.currentTime + at + length);
+  });
+}
+const NEW_ORDER = [[880, 0, 0.25], [1175, 0.25, 0.25], [880, 0.5, 0.25], [1175, 0.75, 0.4]];
+const REMINDER = [[660, 0, 0.15], [660, 0.2, 0.15], [660, 0.4, 0.15]];
+const CANCELLED = [[523, 0, 0.3], [392, 0.3, 0.3], [262, 0.6, 0.6]];
+
+function kept(name) {
+  return new Set(JSON.parse(localStorage.getItem(name) ?? "[]"));
+}
+
+function keep(name, values) {
+  localStorage.setItem(name, JSON.stringify([...values].slice(-500)));
+}
+
+let ringing = 0;
+function ring(on) {
+  body.dataset.ringing = on ? "new" : "";
+  if (on && !ringing) {
+    beep(NEW_ORDER);
+    ringing = setInterval(() => beep(NEW_ORDER), RING_MS);
+  } else if (!on) {
+    clearInterval(ringing);
+    ringing = 0;
+  }
+}
+
+// What is on the screen says what has to be heard: it makes no difference how it came, or what was missed meanwhile.
+function hear(shown) {
+  if (!shown) {
+    return;
+  }
+  ring(Number(shown.dataset.new) > 0);
+  const heard = kept("waimai.reminded");
+  for (const card of shown.querySelectorAll("[data-reminded]:not([data-reminded=''])")) {
+    const reminder = `${card.dataset.order}:${card.dataset.reminded}`;
+    if (!heard.has(reminder)) {
+      heard.add(reminder);
+      body.dataset.reminded = card.dataset.order;
+      beep(REMINDER);
+    }
+  }
+  keep("waimai.reminded", heard);
+  const known = kept("waimai.cancelled");
+  const fresh = [...shown.querySelectorAll("#cancellations li")].filter((event) => !known.has(event.dataset.id));
+  if (fresh.length) {
+    tellCancelled(fresh);
+  }
+}
+
+const popup = document.getElementById("cancelled");
+function tellCancelled(events) {
+  const list = popup.querySelector("ul");
+  const shown = new Set([...list.children].map((line) => line.dataset.id));
+  const added = events.filter((event) => !shown.has(event.dataset.id));
+  list.append(...added.map((event) => event.cloneNode(true)));
+  if (added.length) {
+    beep(CANCELLED);
+  }
+  if (!popup.open) {
+    popup.showModal();
+  }
+}
+popup.addEventListener("close", () => {
+  const known = kept("waimai.cancelled");
+  for (const line of popup.querySelectorAll("li")) {
+    known.add(line.dataset.id);
+  }
+  keep("waimai.cancelled", known);
+  popup.querySelector("ul").replaceChildren();
+});
+
+// Browsers are silent until somebody has touched the page once.
+function offerSound() {
+  button.hidden = false;
+  const on = audio?.state === "running";
+  button.textContent = on ? button.dataset.on : button.dataset.off;
+  button.setAttribute("aria-pressed", String(on));
+  button.classList.toggle("primary", !on);
+}
+async function startSound() {
+  audio ??= new AudioContext();
+  await audio.resume();
+  offerSound();
+}
+button.addEventListener("click", async () => {
+  if (audio?.state === "running") {
+    await audio.suspend();
+    offerSound();
+  } else {
+    await startSound();
+    beep(REMINDER);
+  }
+});
+document.addEventListener(
+  "pointerdown",
+  (event) => {
+    if (!audio && !button.contains(event.target)) {
+      startSound();
+    }
+  },
+  { once: true },
+);
+offerSound();
+hear(live());
+
+// --- keys ---
+
+const keys = document.getElementById("keys");
+function step(by) {
+  const cards = [...document.querySelectorAll("#live [data-order]")];
+  const at = cards.indexOf(document.activeElement.closest("[data-order]"));
+  cards.at(at < 0 && by < 0 ? -1 : (at + by) % cards.length)?.focus();
+}
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input, select, textarea");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) {
+    return;
+  }
+  const key = event.key.toLowerCase();
+  if (key === "?") {
+    keys.showModal();
+  } else if (key === "j" || key === "k") {
+    step(key === "j" ? 1 : -1);
+  } else {
+    const card = event.target.closest("[data-order]") ?? document.querySelector("#live [data-order]");
+    card?.querySelector(`[data-key="${key}"]`)?.click();
+  }
+});
+document.getElementById("shop")?.addEventListener("change", (event) => event.target.form.requestSubmit());

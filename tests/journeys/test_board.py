@@ -1,0 +1,195 @@
+"""The board in a real browser: it rings until somebody accepts, shows what was missed, is the same for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+
+from orders import services
+from orders.desk import services as desk
+from tests.factories import Person, Stall, accepted, audit, delivering, order, paid, relay, settle, works_at
+from tests.journeys.test_live_page import session_of
+from tests.support.chromium import DESKTOP, PHONE, Visit, look_over, visit
+from tests.support.processes import wait_until
+from tests.support.server import Server
+
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.services("chromium")]
+
+HEARD = "() => document.body.dataset.reminded"
+
+
+class Screen:
+    """Somebody's board, open in a browser; `do` runs something on its page."""
+
+    def __init__(self, server: Server, who: Person, path: str = "/board/", **browser: Any) -> None:
+        self._wants: list[Callable[[Any], Any]] = []
+        self._got: list[Any] = []
+        self._ends = False
+        url = urljoin(server.url, path)
+        self.visit = Visit(url, self._show, session=session_of(who), may_complain=True, size=DESKTOP, **browser)
+        self.visit.start()
+
+    def _show(self, page: Any) -> None:
+        while not self._ends:
+            while self._wants:
+                self._got.append(self._wants.pop(0)(page))
+            page.wait_for_timeout(50)
+
+    def do(self, body: Callable[[Any], Any]) -> Any:
+        """What `body(page)` gives."""
+        before = len(self._got)
+        self._wants.append(body)
+        wait_until(lambda: len(self._got) > before or self.visit.error, seconds=40, what="the browser has done it")
+        assert self.visit.error is None, self.visit.error
+        return self._got[-1]
+
+    def until(self, what: str, body: Callable[[Any], Any], *, seconds: float = 15) -> None:
+        """Wait until `body(page)` is true."""
+        wait_until(lambda: self.do(body), seconds=seconds, what=what)
+
+    def close(self) -> None:
+        """Close it."""
+        self._ends = True
+        self.visit.finish()
+
+
+def rings(page: Any) -> bool:
+    return bool(page.evaluate("() => document.body.dataset.ringing") == "new")
+
+
+def cards(status: str) -> Callable[[Any], int]:
+    return lambda page: int(page.locator(f"#column-{status} [data-order]").count())
+
+
+def test_two_browsers_ring_until_one_accepts(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    one, two = Screen(server, lan), Screen(server, works_at(stall.shop_id, "front_desk", "fei"))
+    try:
+        one.do(lambda page: page.locator("#sound").click())
+        assert one.do(lambda page: page.locator("#sound").get_attribute("aria-pressed")) == "true"
+        assert not one.do(rings)
+        order_id = paid(mei, stall)
+        relay()
+        for screen in (one, two):
+            screen.until("it rings", rings)
+        one.do(lambda page: page.locator("[data-key=a]").click())
+        wait_until(lambda: order(order_id).status == "accepted", seconds=10, what="it is accepted")
+        relay()
+        for screen in (one, two):
+            screen.until("it is silent", lambda page: not rings(page))
+            screen.until("the card has moved", lambda page: cards("accepted")(page) == 1)
+    finally:
+        one.close()
+        two.close()
+    settle()
+    assert audit() == []
+
+
+def test_what_happened_while_the_network_was_gone_is_shown(
+    stall: Stall, mei: Person, tao: Person, lan: Person, server: Server
+) -> None:
+    reminded, gone = paid(mei, stall, key="1"), paid(tao, stall, key="2")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("both are there", lambda page: cards("paid")(page) == 2)
+        screen.do(lambda page: page.context.set_offline(True))
+        services.remind(order_id=reminded, user_id=mei.id)
+        services.cancel(order_id=gone, user_id=tao.id, reason="点错了")
+        relay()
+        screen.until("it says that it is cut off", lambda page: page.locator("#connection").is_visible(), seconds=20)
+        screen.do(lambda page: page.context.set_offline(False))
+        screen.until("the cancellation is told", lambda page: page.locator("#cancelled").is_visible(), seconds=20)
+        assert "点错了" in screen.do(lambda page: page.locator("#cancelled").inner_text())
+        screen.until(
+            "the reminder is heard", lambda page: page.evaluate("() => document.body.dataset.reminded") == str(reminded)
+        )
+        screen.do(lambda page: page.locator("#cancelled button").click())
+        screen.do(lambda page: page.reload())
+        screen.until("it is back", lambda page: cards("paid")(page) == 1)
+        assert not screen.do(lambda page: page.locator("#cancelled").is_visible())
+    finally:
+        screen.close()
+
+
+def test_without_a_stream_it_asks(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    screen = Screen(server, lan)
+    try:
+        screen.do(lambda page: page.route("**/board/events/", lambda route: route.abort()))
+        screen.do(lambda page: page.reload())
+        paid(mei, stall)
+        relay()
+        screen.until("the card came by asking", lambda page: cards("paid")(page) == 1)
+    finally:
+        screen.close()
+
+
+def test_the_keys_do_what_they_say(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    order_id = paid(mei, stall)
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it is there", lambda page: cards("paid")(page) == 1)
+        screen.do(lambda page: page.keyboard.press("?"))
+        assert screen.do(lambda page: page.locator("#keys").is_visible())
+        screen.do(lambda page: page.keyboard.press("Escape"))
+        screen.do(lambda page: page.keyboard.press("j"))
+        screen.do(lambda page: page.keyboard.press("a"))
+        screen.until("accepted", lambda page: cards("accepted")(page) == 1)
+        screen.do(lambda page: page.keyboard.press("d"))
+        screen.until("on its way", lambda page: cards("delivering")(page) == 1)
+        screen.do(lambda page: page.keyboard.press("c"))
+        screen.until("done", lambda page: page.locator("[data-order]").count() == 0)
+    finally:
+        screen.close()
+    assert order(order_id).status == "completed"
+
+
+def test_nobodys_words_are_swept_away(stall: Stall, mei: Person, tao: Person, lan: Person, server: Server) -> None:
+    first = paid(mei, stall, key="1")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it is there", lambda page: cards("paid")(page) == 1)
+        screen.do(lambda page: page.locator("summary").click())
+        screen.do(lambda page: page.locator("[name=own_reason]").fill("今天没有鱼"))
+        paid(tao, stall, key="2")
+        relay()
+        screen.do(lambda page: page.wait_for_timeout(2500))
+        assert screen.do(lambda page: page.locator("[name=own_reason]").first.input_value()) == "今天没有鱼"
+        screen.do(lambda page: page.locator("details[open] .button").last.click())
+        screen.until("only the other is left", lambda page: cards("paid")(page) == 1)
+    finally:
+        screen.close()
+    assert services.last_change(first).reason == "今天没有鱼"
+
+
+@pytest.mark.parametrize(("size", "locale"), [(PHONE, "zh-CN"), (DESKTOP, "en-US")], ids=["phone", "desktop"])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_every_screen_can_be_used_by_everybody(
+    stall: Stall,
+    mei: Person,
+    tao: Person,
+    lan: Person,
+    server: Server,
+    size: dict[str, int],
+    locale: str,
+    colours: str,
+) -> None:
+    paid(mei, stall, key="1", note="不要香菜")
+    accepted(tao, stall, lan, key="2")
+    away = delivering(mei, stall, lan, key="3")
+    services.remind(order_id=away, user_id=mei.id)
+    desk.sell_out(item_id=stall.rice, staff_id=lan.id, hours=1)
+    settle()
+
+    def go(page: Any) -> None:
+        page.emulate_media(color_scheme=colours)
+        for path in ("/board/", "/board/kitchen/", "/board/courier/", "/board/dishes/", "/board/?big=1"):
+            page.goto(urljoin(server.url, path))
+            page.locator("#live").wait_for()
+            look_over(page)
+
+    visit(urljoin(server.url, "/board/"), go, session=session_of(lan), size=size, locale=locale)

@@ -1,0 +1,391 @@
+"""The staff's screens without JavaScript: what stands on them, what their buttons do, and for whom."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+import menu.services
+from menu.services import LineRequest
+from orders import services
+from orders.desk import services as desk
+from orders.desk.models import DeskOrder, PickupCounter
+from orders.models import Order
+from tests.factories import (
+    Person,
+    Stall,
+    accepted,
+    at_once,
+    audit,
+    delivering,
+    order,
+    paid,
+    refunds_of,
+    relay,
+    settle,
+    works_at,
+)
+from tests.factories import (
+    stall as make_stall,
+)
+from tests.menu.factories import make_group, make_set_meal
+from tests.support.browsing import Browser, Page
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture
+def kai(stall: Stall) -> Person:
+    """A courier."""
+    who = works_at(stall.shop_id, "courier", "kai")
+    who.user.nickname = "阿凯"
+    who.user.save()
+    return who
+
+
+@pytest.fixture
+def board(lan: Person) -> Browser:
+    """The manager's browser."""
+    lan.user.nickname = "小兰"
+    lan.user.save()
+    return Browser(lan.user)
+
+
+def shown(browser: Browser, path: str = "/board/") -> Page:
+    page = browser.open(path)
+    assert page.status == 200, page.text
+    return page
+
+
+def press(browser: Browser, order_id: int, action: str, **values: Any) -> Page:
+    """Press a button of a card on the board."""
+    return browser.submit(shown(browser), f"/board/orders/{order_id}/{action}/", values)
+
+
+def number(order_id: int) -> int | None:
+    return DeskOrder.objects.get(order_id=order_id).number
+
+
+# --- what is seen ---
+
+
+def test_a_card_says_all_the_shop_needs(stall: Stall, mei: Person, board: Browser, kai: Person) -> None:
+    mild = make_group(_item(stall.fish), "辣度", {"微辣": "0"}, least=1)[0]
+    mei.user.nickname = "阿梅"
+    mei.user.save()
+    asked = LineRequest(item_id=stall.fish, quantity=2, option_ids=(mild.pk,))
+    order_id = paid(mei, stall, key="k", lines=(asked,), note="不要香菜", tableware=3)
+    settle()
+    text = shown(board).text
+    wanted = (
+        "#001",
+        "2 × 酸菜鱼",
+        "微辣",
+        "备注：不要香菜",
+        "餐具 3 份",
+        "等待 0 分钟",
+        "梅 13911110001",
+        "建国路 88 号",
+    )
+    assert [words for words in wanted if words not in text] == []
+    assert order(order_id).status == "paid"
+
+
+def _item(item_id: int) -> Any:
+    from menu.models import Item
+
+    return Item.objects.get(pk=item_id)
+
+
+def test_set_meals_are_multiplied_out(stall: Stall, mei: Person, board: Browser, lan: Person) -> None:
+    meal = make_set_meal(_shop(stall), [(_item(stall.fish), 1), (_item(stall.rice), 2)], "双人餐", "60.00")
+    paid(mei, stall, (meal.pk, 3))
+    settle()
+    page = shown(board)
+    assert "3 × 双人餐" in page.text
+    assert "3 × 酸菜鱼" in page.text
+    assert "6 × 米饭" in page.text
+
+
+def _shop(stall: Stall) -> Any:
+    from menu.models import Shop
+
+    return Shop.objects.get(pk=stall.shop_id)
+
+
+def test_each_stands_in_its_column_oldest_first(
+    stall: Stall, mei: Person, tao: Person, board: Browser, lan: Person
+) -> None:
+    first, second = paid(mei, stall, key="1"), paid(tao, stall, key="2")
+    cooking, away = accepted(mei, stall, lan, key="3"), delivering(tao, stall, lan, key="4")
+    settle()
+    html = shown(board).html
+    columns = [html.index(f'id="column-{status}"') for status in ("paid", "accepted", "delivering")]
+    places = [html.index(f'data-order="{each}"') for each in (first, second, cooking, away)]
+    assert columns[0] < places[0] < places[1] < columns[1] < places[2] < columns[2] < places[3]
+
+
+def test_numbers_are_counted_per_shop_and_day_each_once(stall: Stall, mei: Person, tao: Person) -> None:
+    other = make_stall("面馆")
+    mine = [paid(mei, stall, key=str(n)) for n in range(3)]
+    theirs = paid(tao, other, key="other")
+    settle()
+    assert [number(each) for each in mine] == [1, 2, 3]
+    assert number(theirs) == 1
+    desk.rebuild()
+    assert [number(each) for each in mine] == [1, 2, 3]
+    PickupCounter.objects.all().delete()
+    assert number(mine[0]) == 1
+
+
+def test_two_that_are_paid_at_once_get_two_numbers(stall: Stall, mei: Person, tao: Person) -> None:
+    numbers = [paid(who, stall, key="k") for who in (mei, tao)]
+    snapshots = [services.snapshot_of(order(each)) for each in numbers]
+    assert at_once(*(lambda snapshot=each: desk.apply(snapshot) for each in snapshots)) == [True, True]
+    assert sorted(number(each) or 0 for each in numbers) == [1, 2]
+
+
+def test_what_was_reminded_and_cancelled_is_told(
+    stall: Stall, mei: Person, tao: Person, board: Browser, lan: Person
+) -> None:
+    order_id = paid(mei, stall, key="1")
+    services.remind(order_id=order_id, user_id=mei.id)
+    gone = paid(tao, stall, key="2")
+    services.cancel(order_id=gone, user_id=tao.id, reason="点错了")
+    rejected = paid(tao, stall, key="3")
+    desk.reject(order_id=rejected, staff_id=lan.id, reason="太忙")
+    settle()
+    page = shown(board)
+    assert "催单" in page.text
+    told = page.html.split('id="cancellations"', 1)[1]
+    assert ("点错了" in told, "太忙" in told) == (True, False)
+
+
+# --- what is done ---
+
+
+def test_an_order_all_the_way(stall: Stall, mei: Person, board: Browser, kai: Person) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    press(board, order_id, "accept", minutes=45)
+    promised = order(order_id).promised_at
+    assert promised is not None
+    assert promised - order(order_id).paid_at > timedelta(minutes=44)  # type: ignore[operator]
+    page = press(board, order_id, "deliver", courier=kai.id)
+    assert "骑手：阿凯" in page.text
+    assert order(order_id).courier_id == kai.id
+    page = press(board, order_id, "complete")
+    assert "#001" not in page.text
+    settle()
+    assert (order(order_id).status, audit()) == ("completed", [])
+
+
+@pytest.mark.parametrize("action", ["reject", "cancel"])
+def test_a_reason_is_a_touch_or_ones_own_words(
+    stall: Stall, mei: Person, board: Browser, lan: Person, action: str
+) -> None:
+    order_id = paid(mei, stall) if action == "reject" else accepted(mei, stall, lan)
+    settle()
+    page = press(board, order_id, action, own_reason="  ")
+    assert "请说明原因" in page.text
+    press(board, order_id, action, reason="菜品已销售完，暂时无法接单")
+    settle()
+    assert services.last_change(order_id).reason == "菜品已销售完，暂时无法接单"
+    assert [amount for amount, _purpose, status in refunds_of(order_id) if status == "succeeded"] != []
+
+
+def test_who_presses_second_hears_who_was_first(stall: Stall, mei: Person, board: Browser, kai: Person) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    seen = shown(board)
+    colleague = works_at(stall.shop_id, "front_desk", "fei")
+    colleague.user.nickname = "小飞"
+    colleague.user.save()
+    desk.accept(order_id=order_id, staff_id=colleague.id)
+    page = board.submit(seen, f"/board/orders/{order_id}/accept/", {"minutes": 30})
+    assert "没有执行：订单已由 小飞 于" in page.text
+    assert "改为“已接单”" in page.text
+
+
+def test_a_customer_who_was_faster_is_named_as_one(stall: Stall, mei: Person, board: Browser) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    seen = shown(board)
+    services.cancel(order_id=order_id, user_id=mei.id)
+    page = board.submit(seen, f"/board/orders/{order_id}/accept/", {"minutes": 30})
+    assert "订单已由 顾客 于" in page.text
+
+
+def test_only_a_courier_of_the_shop_brings_it(stall: Stall, mei: Person, board: Browser, lan: Person) -> None:
+    stranger = works_at(make_stall("面馆").shop_id, "courier", "stranger")
+    order_id = accepted(mei, stall, lan)
+    settle()
+    page = press(board, order_id, "deliver", courier=stranger.id)
+    assert "请选择本店的骑手" in page.text
+    assert order(order_id).status == "accepted"
+
+
+# --- the kitchen, the courier ---
+
+
+def test_the_kitchen_sees_dishes_longest_waiting_first(stall: Stall, mei: Person, tao: Person, lan: Person) -> None:
+    meal = make_set_meal(_shop(stall), [(_item(stall.tofu), 1), (_item(stall.rice), 2)], "双人餐", "60.00")
+    accepted(mei, stall, lan, (stall.fish, 2), key="1", note="少盐")
+    accepted(tao, stall, lan, (meal.pk, 2), (stall.fish, 1), key="2")
+    paid(tao, stall, (stall.tofu, 5), key="not yet")
+    settle()
+    page = shown(Browser(works_at(stall.shop_id, "kitchen", "chef").user), "/board/kitchen/")
+    assert page.text.index("3 × 酸菜鱼") < page.text.index("2 × 麻婆豆腐") < page.text.index("4 × 米饭")
+    assert "#001 #002" in page.text
+    assert "备注：少盐" in page.text
+    assert "5 ×" not in page.text
+
+
+def test_a_courier_takes_and_brings(stall: Stall, mei: Person, tao: Person, lan: Person, kai: Person) -> None:
+    mine, others = accepted(mei, stall, lan, key="1"), accepted(tao, stall, lan, key="2")
+    settle()
+    browser = Browser(kai.user)
+    page = browser.submit(shown(browser, "/board/courier/"), f"/board/orders/{mine}/deliver/")
+    assert page.path == "/board/courier/"
+    desk.deliver(order_id=others, staff_id=lan.id)
+    settle()
+    page = shown(browser, "/board/courier/")
+    assert page.has_form(f"/board/orders/{mine}/complete/")
+    assert str(others) not in page.html
+    assert "https://uri.amap.com/marker?position=116.455000%2C39.915000" in page.html
+    assert f"tel:{order(mine).phone}" in page.html
+    browser.submit(page, f"/board/orders/{mine}/complete/")
+    assert order(mine).status == "completed"
+
+
+# --- dishes and opening ---
+
+
+def test_a_dish_is_sold_out_and_back_at_a_touch(stall: Stall, lan: Person, board: Browser) -> None:
+    page = shown(board, "/board/dishes/")
+    page = board.submit(page, f"/board/dishes/{stall.fish}/", {"hours": 1})
+    assert "已售罄" in page.text
+    assert "恢复" in page.text
+    assert not menu.services.get_menu(stall.shop_id).items[stall.fish].in_stock
+    board.submit(page, f"/board/dishes/{stall.fish}/", {"hours": 0})
+    assert menu.services.get_menu(stall.shop_id).items[stall.fish].in_stock
+    board.submit(shown(board, "/board/dishes/"), f"/board/dishes/{stall.fish}/", {"hours": ""})
+    back_at = menu.services.get_menu(stall.shop_id).items[stall.fish].back_at
+    assert back_at is not None
+
+
+def test_the_shop_closes_and_opens_at_a_touch(stall: Stall, board: Browser) -> None:
+    page = board.submit(shown(board, "/board/dishes/"), f"/board/shops/{stall.shop_id}/", {"open": 0})
+    assert "已打烊" in page.text
+    assert not menu.services.get_shop(stall.shop_id).is_open
+    board.submit(page, f"/board/shops/{stall.shop_id}/", {"open": 1})
+    assert menu.services.get_shop(stall.shop_id).is_open
+
+
+# --- for whom ---
+
+
+def test_nobody_sees_another_shop(stall: Stall, mei: Person, board: Browser) -> None:
+    other = make_stall("面馆")
+    theirs = paid(mei, other)
+    settle()
+    assert str(theirs) not in shown(board).html
+    assert board.open(f"/board/?shop={other.shop_id}").status == 404
+    assert board.open("/board/?shop=nonsense").status == 404
+    token = shown(board, "/board/dishes/").form(f"/board/shops/{stall.shop_id}/").values["csrfmiddlewaretoken"][0]
+    for path in (
+        f"/board/orders/{theirs}/accept/",
+        f"/board/orders/{theirs}/ticket/",
+        f"/board/shops/{other.shop_id}/",
+        f"/board/dishes/{other.fish}/",
+    ):
+        answer = board.client.post(path, {"csrfmiddlewaretoken": token, "open": "0", "hours": "1"})
+        assert answer.status_code == 404, path
+    assert order(theirs).status == "paid"
+    assert menu.services.get_shop(other.shop_id).is_open
+
+
+def test_several_shops_are_seen_together_or_one_by_one(stall: Stall, mei: Person, tao: Person, lan: Person) -> None:
+    import accounts.services
+
+    other = make_stall("面馆")
+    accounts.services.add_member(user_id=lan.id, shop_id=other.shop_id, role="front_desk")
+    one, two = paid(mei, stall), paid(tao, other)
+    settle()
+    browser = Browser(lan.user)
+    both = shown(browser)
+    assert (str(one) in both.html, str(two) in both.html) == (True, True)
+    only = shown(browser, f"/board/?shop={other.shop_id}")
+    assert (str(one) in only.html, str(two) in only.html) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("role", "has", "lacks"),
+    [
+        ("manager", {"accept", "reject"}, set()),
+        ("front_desk", {"accept", "reject"}, set()),
+        ("kitchen", {"accept"}, {"reject"}),
+        ("courier", set(), {"accept", "reject"}),
+    ],
+)
+def test_each_role_has_its_buttons_and_no_others(
+    stall: Stall, mei: Person, role: str, has: set[str], lacks: set[str]
+) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    who = works_at(stall.shop_id, role, f"the-{role}")
+    browser = Browser(who.user)
+    page = shown(browser)
+    for action in has | lacks:
+        assert page.has_form(f"/board/orders/{order_id}/{action}/") == (action in has)
+    token = browser.client.cookies["csrftoken"].value if "csrftoken" in browser.client.cookies else ""
+    for action in lacks:
+        client = Client()
+        client.force_login(who.user)
+        answer = client.post(f"/board/orders/{order_id}/{action}/", {"reason": "x", "csrfmiddlewaretoken": token})
+        assert answer.status_code == 302
+    assert order(order_id).status == "paid"
+
+
+def test_customers_and_strangers_stay_outside(stall: Stall, mei: Person) -> None:
+    works_nowhere = works_at(stall.shop_id, "courier", "gone")
+    works_nowhere.user.memberships.all().delete()
+    for path in ("/board/", "/board/kitchen/", "/board/courier/", "/board/dishes/"):
+        assert Client().get(path).headers["Location"].startswith("/login/?way=staff&next=/board/")
+        assert Browser(mei.user).open(path).status == 403
+        assert Browser(works_nowhere.user).open(path).status == 403
+
+
+def test_a_screen_that_was_logged_out_goes_to_the_login(stall: Stall) -> None:
+    answer = Client().get("/board/", headers={"HX-Request": "true"})
+    assert answer.headers["HX-Refresh"] == "true"
+
+
+def test_a_number_of_no_order_is_nobodys(stall: Stall, board: Browser) -> None:
+    client = board.client
+    token = shown(board, "/board/dishes/").form(f"/board/shops/{stall.shop_id}/").values["csrfmiddlewaretoken"][0]
+    for path in ("/board/orders/5/accept/", "/board/orders/5/dance/", "/board/dishes/99999/"):
+        assert client.post(path, {"csrfmiddlewaretoken": token, "hours": "1"}).status_code == 404
+
+
+def test_the_board_asks_no_more_for_more_orders(
+    stall: Stall, mei: Person, tao: Person, board: Browser, django_assert_max_num_queries: Any
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    paid(mei, stall, key="first")
+    relay()
+    shown(board)
+    with CaptureQueriesContext(connection) as few:
+        shown(board)
+    for n in range(8):
+        paid(tao, stall, key=str(n))
+    relay()
+    with CaptureQueriesContext(connection) as many:
+        shown(board)
+    assert len(many) == len(few)
+    assert Order.objects.on(mei.shard).exists()
