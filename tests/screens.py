@@ -1,7 +1,7 @@
 """Pictures of every page, from a running demo: `python -m tests.screens [address] [--folder docs/screens]`.
 
-Start the system with `bin/up` first. A demo customer logs in, orders, and pays; each page is taken on a phone in
-Chinese and on a desktop in English.
+Start the system with `bin/up` first. A demo customer logs in, orders, and pays; then the manager looks at the board.
+Each page is taken on a phone in Chinese and on a desktop in English.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tests.support import chromium
 
 HERE = Path(__file__).resolve().parent
 CUSTOMER = {"phone": "13800000001", "password": "waimai-demo"}  # pragma: allowlist secret
+MANAGER = {"username": "admin", "password": "waimai-demo"}  # pragma: allowlist secret
 SCREENS = {"phone": (chromium.PHONE, "zh-CN"), "desktop": (chromium.DESKTOP, "en-US")}
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     for name, (size, locale) in SCREENS.items():
         with chromium.page(size=size, locale=locale) as page:
             _take_all(page, options.address, options.folder, name)
+            _take_staff(page, options.address, options.folder, name)
 
 
 def _take_all(page: Any, address: str, folder: Path, size: str) -> None:
@@ -70,6 +72,24 @@ def _take_all(page: Any, address: str, folder: Path, size: str) -> None:
         "address": "/addresses/new/",
     }.items():
         take(what, path)
+
+
+def _take_staff(page: Any, address: str, folder: Path, size: str) -> None:
+    page.context.clear_cookies()
+    page.goto(urljoin(address, "/login/?way=staff&next=/board/"))
+    for field, value in MANAGER.items():
+        page.fill(f"[name={field}]", value)
+    page.locator("main form button").last.click()
+    page.locator("[data-order]").first.wait_for(timeout=20_000)
+    if page.locator("#cancelled").is_visible():
+        page.locator("#cancelled button").click()
+    page.screenshot(path=folder / f"board-{size}.png")
+    page.locator("[data-key=a]").first.click()
+    page.locator(".ticket.accepted").first.wait_for()
+    for what in ("kitchen", "courier", "dishes"):
+        page.goto(urljoin(address, f"/board/{what}/"))
+        page.locator("#live").wait_for()
+        page.screenshot(path=folder / f"{what}-{size}.png")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,11 @@ class DeskOrder(models.Model):
     def __str__(self) -> str:
         return str(self.order_id)
 
+    @property
+    def call_number(self) -> str:
+        """What people call out: `#007`; of an order from before there were numbers the end of its own, `…4321`."""
+        return f"…{self.order_id % 10_000:04d}" if self.number is None else f"#{self.number:03d}"
+
 
 class PickupCounter(models.Model):
     """How many pick-up numbers a shop has given out on a business day. Locked while one is."""

@@ -43,7 +43,7 @@ RULE = Row("", rule=True)
 def rows_of(ticket: PrintedTicket, *, zone: str) -> list[Row]:
     """What stands on it, in the reader's language and the shop's time zone."""
     order = ticket.order
-    rows = [Row(f"#{order.number or 0:03d}", large=True, centred=True), Row(order.shop_name, centred=True)]
+    rows = [Row(order.call_number, large=True, centred=True), Row(order.shop_name, centred=True)]
     if ticket.kind == Ticket.Kind.CORRECTION:
         rows.append(Row(_("更正单，请以此为准"), large=True, centred=True))
     if ticket.reprint:

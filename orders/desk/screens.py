@@ -71,7 +71,7 @@ class Dish:
     since: datetime
     quantity: int = 0
     notes: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
 
 
 def my_shops(*, staff_id: int, permission: str = "view_board") -> dict[int, ShopInfo]:
@@ -158,7 +158,7 @@ def read_kitchen(looked_at: frozenset[int]) -> list[Dish]:
         for name, details, quantity in _dishes_of(row):
             dish = dishes.setdefault((name, details), Dish(name, details, row.paid_at))
             dish.quantity += quantity
-            dish.numbers.append(row.number or 0)
+            dish.numbers.append(row.call_number)
             if row.note and row.note not in dish.notes:
                 dish.notes.append(row.note)
     return list(dishes.values())
