@@ -19,6 +19,8 @@ from accounts.addresses import (
 from accounts.closing import close_account, closed_accounts, erase_all_again, mark_erased
 from accounts.codes import CodeSent, send_code
 from accounts.housekeeping import purge_expired
+from accounts.live_tickets import GOOD_FOR_SECONDS as LIVE_TICKET_SECONDS
+from accounts.live_tickets import caller_of_ticket, live_ticket
 from accounts.logins import login_staff, login_with_code, login_with_password, user_of_session
 from accounts.profiles import (
     Profile,
@@ -54,6 +56,7 @@ from accounts.tokens import (
 )
 
 __all__ = [
+    "LIVE_TICKET_SECONDS",
     "AccessClaims",
     "AddedAddress",
     "AddressDraft",
@@ -66,6 +69,7 @@ __all__ = [
     "add_address",
     "add_member",
     "address_book",
+    "caller_of_ticket",
     "change_address",
     "close_account",
     "closed_accounts",
@@ -79,6 +83,7 @@ __all__ = [
     "has_permission_somewhere",
     "issue_tokens",
     "list_addresses",
+    "live_ticket",
     "login_staff",
     "login_with_code",
     "login_with_password",

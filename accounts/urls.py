@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from accounts import api, views
+from accounts import api, live_api, views
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("auth/sms/", api.SmsView.as_view(), name="api_auth_sms"),
@@ -12,6 +12,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("auth/staff/login/", api.StaffLoginView.as_view(), name="api_auth_staff_login"),
     path("auth/refresh/", api.RefreshView.as_view(), name="api_auth_refresh"),
     path("auth/logout/", api.LogoutView.as_view(), name="api_auth_logout"),
+    path("auth/live-ticket/", live_api.LiveTicketView.as_view(), name="api_live_ticket"),
     path("me/", api.MeView.as_view(), name="api_me"),
     path("me/password/", api.PasswordView.as_view(), name="api_me_password"),
     path("addresses/", api.AddressListView.as_view(), name="api_addresses"),

@@ -8,9 +8,11 @@ from http.cookies import SimpleCookie
 
 from django.conf import settings
 
-from accounts.services import user_of_header, user_of_session
+from accounts.services import caller_of_ticket, user_of_header, user_of_session
 from orders import services
 from waimai.infra.live import NUMBER, Call, News, Receive, Scope, Send, serve
+from waimai.infra.sharding import shard_of_id
+from waimai.infra.watching import Watch
 
 
 async def order_events(scope: Scope, receive: Receive, send: Send, *, order_id: str) -> None:
@@ -23,20 +25,22 @@ async def page_events(scope: Scope, receive: Receive, send: Send, *, order_id: s
     await serve(scope, receive, send, partial(_open, order_id=int(order_id), who=caller_by_session))
 
 
-def caller_by_token(call: Call) -> int:
-    """Who asks, by the `Authorization` header. Raises Unauthenticated."""
-    return user_of_header(call.headers.get("authorization", ""))
+def caller_by_token(call: Call) -> Callable[[], int]:
+    """What tells who asks, by the `Authorization` header or the `ticket` of the address. Raises Unauthenticated."""
+    if "authorization" not in call.headers and (ticket := call.query.get("ticket")):
+        return caller_of_ticket(ticket)
+    return partial(user_of_header, call.headers.get("authorization", ""))
 
 
-def caller_by_session(call: Call) -> int:
-    """Who asks, by the session of the pages. Raises Unauthenticated."""
+def caller_by_session(call: Call) -> Callable[[], int]:
+    """What tells who asks, by the session of the pages; it raises Unauthenticated."""
     found = SimpleCookie(call.headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
-    return user_of_session(found.value if found else "")
+    return partial(user_of_session, found.value if found else "")
 
 
-def _open(call: Call, *, order_id: int, who: Callable[[Call], int]) -> OrderFeed:
+def _open(call: Call, *, order_id: int, who: Callable[[Call], Callable[[], int]]) -> OrderFeed:
     seen = call.last_event_id
-    feed = OrderFeed(order_id, int(seen) if NUMBER.fullmatch(seen) else 0, partial(who, call))
+    feed = OrderFeed(order_id, int(seen) if NUMBER.fullmatch(seen) else 0, who(call))
     feed.check()
     return feed
 
@@ -46,10 +50,14 @@ class OrderFeed:
 
     def __init__(self, order_id: int, seen: int, caller: Callable[[], int]) -> None:
         self.order_id, self.seen, self.caller = order_id, seen, caller
+        self.owner = 0
+        using = shard_of_id(order_id)
+        self.watch = Watch(("orders", using), (order_id,), partial(services.states_of, using=using))
 
     def check(self) -> None:
         """Whether it is still the caller's. Raises Unauthenticated, what else `caller` does, and NotFound."""
-        services.own_order(order_id=self.order_id, user_id=self.caller())
+        self.owner = self.caller()
+        services.own_order(order_id=self.order_id, user_id=self.owner)
 
     def read(self) -> Sequence[News]:
         """The changes since the last call; an order that is overdue is found expired."""

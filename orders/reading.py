@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import cast
 
 from django.db.models import QuerySet
@@ -36,6 +37,17 @@ def document_of(order_id: int) -> documents.Document:
     if order is None:
         raise NotFound
     return documents.full_document(_expired_if_due([order])[0])
+
+
+def states_of(order_ids: Collection[int], *, using: str) -> dict[int, object]:
+    """Of each of these orders of a shard something that changes whenever `changes_since` has more to tell."""
+    now = db_now(using)
+    rows = Order.objects.on(using).filter(pk__in=order_ids).values_list("pk", "version", "status", "expires_at")
+    return {pk: (version, _is_over(status, expires_at, now)) for pk, version, status, expires_at in rows}
+
+
+def _is_over(status: str, expires_at: datetime, now: datetime) -> bool:
+    return status == Status.PENDING_PAYMENT and expires_at <= now
 
 
 def last_change(order_id: int) -> OrderChange:

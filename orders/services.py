@@ -25,6 +25,7 @@ from orders.reading import (
     orders_of,
     own_order,
     paid_snapshots,
+    states_of,
 )
 from orders.reordering import Gone, Reordered, Repriced, reorder
 from orders.rescue import retry_saga, undo_stuck_order
@@ -68,6 +69,7 @@ __all__ = [
     "share_token",
     "shared_order",
     "snapshot_of",
+    "states_of",
     "undo_stuck_order",
     "view_cart",
     "withdraw",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.db.models import F, Q
@@ -79,6 +79,11 @@ def positions(*, staff_id: int) -> dict[int, int]:
         shops = frozenset(shop.id for shop in menu.services.list_shops())
     if not shops:
         raise PermissionRefused
+    return counters(shops)
+
+
+def counters(shops: Collection[int]) -> dict[int, int]:
+    """How many events the board of each of these shops has had."""
     known = dict(BoardCounter.objects.filter(shop_id__in=shops).values_list("shop_id", "n"))
     return {shop: known.get(shop, 0) for shop in shops}
 

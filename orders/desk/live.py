@@ -9,6 +9,7 @@ from orders.desk import services
 from orders.live import caller_by_session, caller_by_token
 from waimai.infra.errors import NotFound
 from waimai.infra.live import NUMBER, Call, Feed, News, Receive, Scope, Send, serve
+from waimai.infra.watching import Watch
 
 
 async def board_events(scope: Scope, receive: Receive, send: Send) -> None:
@@ -21,8 +22,8 @@ async def screen_events(scope: Scope, receive: Receive, send: Send) -> None:
     await serve(scope, receive, send, partial(_open, who=caller_by_session))
 
 
-def _open(call: Call, *, who: Callable[[Call], int]) -> Feed:
-    caller = partial(who, call)
+def _open(call: Call, *, who: Callable[[Call], Callable[[], int]]) -> Feed:
+    caller = who(call)
     positions = services.board_positions(staff_id=caller())
     # A number beyond the last one is from before a restore: everything from now on is new to it.
     seen = {shop: min(n, positions[shop]) for shop, n in _seen(call.last_event_id).items() if shop in positions}
@@ -40,6 +41,8 @@ class BoardFeed:
 
     def __init__(self, positions: dict[int, int], caller: Callable[[], int]) -> None:
         self.positions, self.caller = positions, caller
+        self.owner = caller()
+        self.watch = Watch("board", tuple(positions), services.board_counters)
 
     def check(self) -> None:
         """Whether the person still works in all these shops. Raises what `caller` does, and NotFound."""

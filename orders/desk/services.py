@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 import accounts.services
 import menu.services
 import orders.services
+from orders.desk.board import counters as board_counters
 from orders.desk.board import document as board_event_document
 from orders.desk.board import events_since as board_events_since
 from orders.desk.board import positions as board_positions
@@ -32,6 +33,7 @@ __all__ = [
     "accept",
     "apply",
     "board",
+    "board_counters",
     "board_event_document",
     "board_events_since",
     "board_positions",

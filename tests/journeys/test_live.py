@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -22,7 +22,7 @@ from orders.desk.models import BoardEvent
 from tests import factories
 from tests.factories import Person, Stall
 from tests.support.server import Server
-from waimai.infra import live
+from waimai.infra import live, watching
 
 pytestmark = pytest.mark.data
 WITHIN_SECONDS = 15
@@ -267,7 +267,7 @@ def end_of(stream: Stream) -> str:
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked at again at once who may read, and a stream would otherwise go on for long."""
     monkeypatch.setattr(live, "CHECK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(live, "ASK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(live, "HEARTBEAT_AFTER_SECONDS", 0.05)
 
 
 def log_out(who: Person) -> None:
@@ -311,3 +311,72 @@ def test_who_may_stays(server: Server, mei: Person, stall: Stall, often: None) -
         stream.next()
         in_a_moment(lambda: services.cancel(order_id=order_id, user_id=mei.id, reason="点错了"))
         assert stream.next()[2]["status"] == "cancelled"
+
+
+# --- tickets ---
+
+
+def test_a_ticket_opens_a_stream_where_no_header_can_be_sent(server: Server, mei: Person, stall: Stall) -> None:
+    order_id = factories.placed(mei, stall)
+    answer = mei.api.post("auth/live-ticket/")
+    ticket, seconds = json.loads(answer.content)["ticket"], json.loads(answer.content)["expires_in"]
+    assert (answer.status_code, seconds, answer.headers["Cache-Control"]) == (201, 60, "no-store")
+    with listening(server, f"orders/{order_id}/events/?ticket={quote(ticket)}", None) as stream:
+        assert stream.next()[2]["status"] == "pending_payment"
+
+
+def test_a_ticket_is_its_owners_and_for_a_minute(
+    server: Server, mei: Person, tao: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = factories.placed(mei, stall)
+    mine, others = (json.loads(who.api.post("auth/live-ticket/").content)["ticket"] for who in (mei, tao))
+    for ticket, status in ((others, 404), (mine + "x", 401), ("", 401)):
+        with listening(server, f"orders/{order_id}/events/?ticket={quote(ticket)}", None) as stream:
+            assert stream.status == status
+    monkeypatch.setattr("accounts.live_tickets.GOOD_FOR_SECONDS", -1)
+    with listening(server, f"orders/{order_id}/events/?ticket={quote(mine)}", None) as stream:
+        assert stream.status == 401
+
+
+def test_a_tickets_stream_ends_with_its_login(server: Server, lan: Person, often: None) -> None:
+    ticket = json.loads(lan.api.post("auth/live-ticket/").content)["ticket"]
+    with listening(server, f"staff/events/?ticket={quote(ticket)}", None) as stream:
+        assert stream.status == 200
+        log_out(lan)
+        end_of(stream)
+    with listening(server, f"staff/events/?ticket={quote(ticket)}", None) as stream:
+        assert stream.status == 401
+
+
+def test_nobody_takes_all_the_streams(
+    server: Server, mei: Person, tao: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_STREAMS_OF_ONE", 2)
+    mine, others = factories.placed(mei, stall), factories.placed(tao, stall, key="tao")
+    path = f"orders/{mine}/events/"
+    with listening(server, path, mei) as one, listening(server, path, mei) as two:
+        assert (one.next()[0], two.next()[0]) == ("1", "1")
+        with listening(server, path, mei) as third:
+            assert (third.status, third.problem()["code"]) == (429, "rate_limited")
+        with listening(server, f"orders/{others}/events/", tao) as stream:
+            assert stream.status == 200
+
+
+def test_all_streams_of_a_shard_ask_together(
+    server: Server, mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    take = watching._Group.take
+
+    def counted(group: Any, found: dict[int, object]) -> None:
+        asked.append(len(found))
+        take(group, found)
+
+    monkeypatch.setattr(watching._Group, "take", counted)
+    orders = [factories.placed(mei, stall, key=str(n)) for n in range(3)]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(listening(server, f"orders/{each}/events/", mei)) for each in orders]
+        assert [stream.next()[0] for stream in streams] == ["1", "1", "1"]
+        services.cancel(order_id=orders[1], user_id=mei.id)
+        assert streams[1].next()[2]["status"] == "cancelled"
+    assert max(asked) == 3

@@ -1,30 +1,37 @@
 """Server-Sent Events over plain ASGI (WHATWG HTML, section 9.2): what was missed, then what comes, from the database.
 
-A stream asks its feed once a second, in a small pool of threads. The database is the truth, so a stream that was cut
-off, or another process, goes on from `Last-Event-ID` and misses nothing.
+A stream reads its feed when what it watches has changed, which is asked once a second for all streams together
+(`watching.py`). The database is the truth, so a stream that was cut off, or another process, goes on from
+`Last-Event-ID` and misses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs
+from weakref import WeakKeyDictionary
 
 from django.db import close_old_connections
+from django.utils.translation import gettext_lazy as _
 
 from waimai.infra.entry import admit
-from waimai.infra.errors import DomainError, ServiceUnavailable
+from waimai.infra.errors import DomainError, RateLimited, ServiceUnavailable
 from waimai.infra.http import as_domain_error, caller, problem, refusal_headers, request_id_for
+from waimai.infra.watching import Watch, Watchers
 
-ASK_EVERY_SECONDS = 1.0
 # Proxies cut what is silent for a minute.
 HEARTBEAT_AFTER_SECONDS = 15.0
-MOST_STREAMS = 200
+# As many as one process keeps at some kilobytes each, and as many as somebody's screens and telephones need.
+MOST_STREAMS = int(os.environ.get("WAIMAI_LIVE_STREAMS", "2000"))
+MOST_STREAMS_OF_ONE = int(os.environ.get("WAIMAI_LIVE_STREAMS_PER_USER", "20"))
 SERVER_ERROR = 500
 # A stream then ends and its client comes again.
 LONGEST_SECONDS = 300.0
@@ -39,6 +46,7 @@ Send = Callable[[Message], Awaitable[None]]
 T = TypeVar("T")
 _readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
 _open_streams = 0
+_streams_of: Counter[int] = Counter()
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,14 @@ class News:
 
 class Feed(Protocol):
     """Where a stream reads. Blocking; each call returns what came since the one before."""
+
+    @property
+    def owner(self) -> int:
+        """Whose stream it is: a user's number."""
+
+    @property
+    def watch(self) -> Watch:
+        """What tells that there is something to read."""
 
     def read(self) -> Sequence[News]:
         """What came since the last call."""
@@ -102,15 +118,29 @@ async def _serve(receive: Receive, send: Send, open_feed: Callable[[Call], Feed]
             raise
         await _refuse(send, refusal)
         return
+    if _streams_of[feed.owner] >= MOST_STREAMS_OF_ONE:
+        await _refuse(send, TooManyStreams(retry_after=30))
+        return
+    _streams_of[feed.owner] += 1
+    try:
+        await _stream(receive, send, feed)
+    finally:
+        _streams_of[feed.owner] -= 1
+        if not _streams_of[feed.owner]:
+            del _streams_of[feed.owner]
+
+
+async def _stream(receive: Receive, send: Send, feed: Feed) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": _headers("text/event-stream")})
     gone = asyncio.create_task(_until_gone(receive))
     try:
-        await _tell(send, feed, gone)
+        with _watchers().watching(feed.watch) as news:
+            await _tell(send, feed, gone, news)
     finally:
         gone.cancel()
 
 
-async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None]) -> None:
+async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None], changed: asyncio.Event) -> None:
     clock = asyncio.get_running_loop().time
     await _write(send, b"retry: 2000\n\n")
     last_written = checked = clock()
@@ -120,6 +150,7 @@ async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None]) -> None:
             if not await _in_thread(lambda: _may_go_on(feed)):
                 break
             checked = clock()
+        changed.clear()
         news = await _in_thread(feed.read)
         if news:
             await _write(send, b"".join(_encode(one) for one in news))
@@ -127,8 +158,25 @@ async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None]) -> None:
         elif clock() - last_written >= HEARTBEAT_AFTER_SECONDS:
             await _write(send, b": still here\n\n")
             last_written = clock()
-        await asyncio.wait([gone], timeout=ASK_EVERY_SECONDS)
+        await _until(gone, changed, last_written + HEARTBEAT_AFTER_SECONDS - clock())
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _until(gone: asyncio.Task[None], changed: asyncio.Event, seconds: float) -> None:
+    """Until there may be news, or nobody listens any more, or it is time to show that we are still here."""
+    waiting = asyncio.ensure_future(changed.wait())
+    await asyncio.wait([gone, waiting], timeout=max(seconds, 0.01), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Watchers] = WeakKeyDictionary()
+
+
+def _watchers() -> Watchers:
+    loop = asyncio.get_running_loop()
+    if loop not in _of_loop:
+        _of_loop[loop] = Watchers(_in_thread)
+    return _of_loop[loop]
 
 
 def _may_go_on(feed: Feed) -> bool:
@@ -204,6 +252,12 @@ def _call(scope: Scope) -> Call:
     forwarded = ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
     connected = (scope.get("client") or ("",))[0]
     return Call(scope["path"], caller(connected, forwarded), headers, query)
+
+
+class TooManyStreams(RateLimited):
+    """This person has as many streams open as one may."""
+
+    title = _("同时打开的实时连接过多")
 
 
 class _NotAllowed(DomainError):
