@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from accounts import validators
+from waimai.infra.api import NumberField, TextField, TrueFalseField
 
 
 class PhoneField(serializers.RegexField):
@@ -40,11 +41,10 @@ class SmsSent(serializers.Serializer[Any]):
 class LoginRequest(serializers.Serializer[Any]):
     """A phone with either a code or a password."""
 
+    one_of = ("code", "password")
     phone = PhoneField()
     code = CodeField(required=False)
-    password = serializers.CharField(
-        required=False, max_length=128, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = TextField(required=False, max_length=128, trim_whitespace=False, style={"input_type": "password"})
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Exactly one proof."""
@@ -56,9 +56,9 @@ class LoginRequest(serializers.Serializer[Any]):
 class StaffLoginRequest(serializers.Serializer[Any]):
     """A member of staff."""
 
-    username = serializers.CharField(max_length=150)
-    password = serializers.CharField(max_length=128, trim_whitespace=False, style={"input_type": "password"})
-    otp = serializers.CharField(
+    username = TextField(max_length=150)
+    password = TextField(max_length=128, trim_whitespace=False, style={"input_type": "password"})
+    otp = TextField(
         max_length=8, default="", allow_blank=True, help_text="The token of the second factor, if there is one"
     )
 
@@ -66,7 +66,7 @@ class StaffLoginRequest(serializers.Serializer[Any]):
 class RefreshRequest(serializers.Serializer[Any]):
     """A refresh token."""
 
-    refresh = serializers.CharField(max_length=4096)
+    refresh = TextField(max_length=4096)
 
 
 class Tokens(serializers.Serializer[Any]):
@@ -89,7 +89,7 @@ class UserProfile(serializers.Serializer[Any]):
     id = serializers.IntegerField(read_only=True)
     phone = serializers.CharField(read_only=True, allow_null=True)
     username = serializers.CharField(read_only=True, allow_null=True)
-    nickname = serializers.CharField(max_length=32)
+    nickname = TextField(max_length=32)
     is_staff = serializers.BooleanField(read_only=True)
     has_password = serializers.BooleanField(read_only=True)
     roles = StaffRole(many=True, read_only=True)
@@ -104,8 +104,8 @@ class LoggedIn(Tokens):
 class PasswordRequest(serializers.Serializer[Any]):
     """A new password, proved by the current one or by a code sent to the user's phone."""
 
-    new_password = serializers.CharField(max_length=128, trim_whitespace=False, style={"input_type": "password"})
-    current_password = serializers.CharField(
+    new_password = TextField(min_length=8, max_length=128, trim_whitespace=False, style={"input_type": "password"})
+    current_password = TextField(
         required=False, max_length=128, trim_whitespace=False, style={"input_type": "password"}
     )
     code = CodeField(required=False)
@@ -115,11 +115,13 @@ class AddressBody(serializers.Serializer[Any]):
     """A delivery address; coordinates in degrees, both or neither."""
 
     id = serializers.IntegerField(read_only=True)
-    contact_name = serializers.CharField(max_length=32)
-    phone = serializers.CharField(max_length=20)
-    region = serializers.CharField(max_length=100, required=False, allow_blank=True)
-    detail = serializers.CharField(max_length=200, min_length=2)
-    label = serializers.CharField(max_length=20, required=False, allow_blank=True)  # type: ignore[assignment]
-    latitude = serializers.FloatField(required=False, allow_null=True, min_value=-90, max_value=90)
-    longitude = serializers.FloatField(required=False, allow_null=True, min_value=-180, max_value=180)
-    is_default = serializers.BooleanField(required=False)
+    contact_name = TextField(max_length=32)
+    phone = serializers.RegexField(
+        validators.CONTACT_PHONE, error_messages={"invalid": validators.contact_phone.message}, max_length=20
+    )
+    region = TextField(max_length=100, required=False, allow_blank=True)
+    detail = TextField(max_length=200, min_length=2)
+    label = TextField(max_length=20, required=False, allow_blank=True)  # type: ignore[assignment]
+    latitude = NumberField(required=False, allow_null=True, min_value=-90, max_value=90)
+    longitude = NumberField(required=False, allow_null=True, min_value=-180, max_value=180)
+    is_default = TrueFalseField(required=False)

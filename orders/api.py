@@ -48,10 +48,10 @@ class CartLineView(APIView):
     @extend_schema(request=QuantityInput, responses=CartOutput)
     def patch(self, request: Request, shop_id: int, line_id: int) -> Response:
         """Make it so many."""
-        quantity = validated(QuantityInput, request)["quantity"]
-        view = services.set_cart_quantity(
-            user_id=caller_id(request), shop_id=shop_id, line_id=line_id, quantity=quantity
-        )
+        quantity, user_id = validated(QuantityInput, request).get("quantity"), caller_id(request)
+        if quantity is None:
+            return Response(cart_document(services.view_cart(user_id=user_id, shop_id=shop_id)))
+        view = services.set_cart_quantity(user_id=user_id, shop_id=shop_id, line_id=line_id, quantity=quantity)
         return Response(cart_document(view))
 
     @extend_schema(responses={204: None})

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from menu.services import LineRequest
 from orders.states import Actor, PaymentStatus, Status
+from waimai.infra.api import TextField
 
 MOST_LINES = 50
 HIGHEST_ID = 2**53 - 1
@@ -16,10 +17,12 @@ LINE_KINDS = ("dish", "set_meal")
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A JSON number without a fraction: not `1.0`, not `"1"`, not `true`."""
+    """A JSON number without a fraction (`1.0` is one, says JSON Schema): not `"1"`, not `true`."""
 
     def to_internal_value(self, data: Any) -> int:
-        """Refuse whatever Python would kindly turn into an int."""
+        """Refuse whatever else Python would kindly turn into an int."""
+        if type(data) is float and data.is_integer():
+            data = int(data)
         if type(data) is not int:
             self.fail("invalid")
         return int(super().to_internal_value(data))
@@ -41,9 +44,9 @@ class LineInput(serializers.Serializer[Any]):
 
 
 class QuantityInput(serializers.Serializer[Any]):
-    """How many it shall be."""
+    """How many it shall be; as many as there are when it isn't said."""
 
-    quantity = WholeNumberField(min_value=1, max_value=99)
+    quantity = WholeNumberField(min_value=1, max_value=99, required=False)
 
 
 class OrderInput(serializers.Serializer[Any]):
@@ -52,7 +55,7 @@ class OrderInput(serializers.Serializer[Any]):
     shop = WholeNumberField(min_value=1, max_value=HIGHEST_ID)
     address = WholeNumberField(min_value=1, max_value=HIGHEST_ID)
     lines = serializers.ListField(child=LineInput(), required=False, allow_null=True, max_length=MOST_LINES)
-    note = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    note = TextField(required=False, allow_blank=True, max_length=200, default="")
     tableware = WholeNumberField(required=False, min_value=0, max_value=99, default=1)
     deliver_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     shown_total = serializers.DecimalField(
@@ -63,13 +66,13 @@ class OrderInput(serializers.Serializer[Any]):
 class ReasonInput(serializers.Serializer[Any]):
     """Why, in the caller's words."""
 
-    reason = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    reason = TextField(required=False, allow_blank=True, max_length=200, default="")
 
 
 class PayInput(serializers.Serializer[Any]):
     """Which provider to pay with."""
 
-    provider = serializers.CharField(max_length=16)
+    provider = TextField(max_length=16)
 
 
 class OptionOutput(serializers.Serializer[Any]):

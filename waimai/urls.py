@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
@@ -30,7 +30,8 @@ urlpatterns = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     *(path("api/v1/", include(app.api_patterns)) for app in APPS),
-    path("api/v1/<path:path>", http.no_such_call),
+    # Any path at all, line ends too: an app is answered in JSON.
+    re_path(r"^api/v1/[\s\S]*$", http.no_such_call),
     *(path("", include(app.page_patterns)) for app in APPS),
     path("media/<path:name>", media.picture, name="picture"),
 ]

@@ -37,7 +37,7 @@ class BoardView(APIView):
         operation_id="staff_orders_list",
         parameters=[
             OpenApiParameter("status", str, enum=Status.values),
-            OpenApiParameter("shop", int),
+            OpenApiParameter("shop", {"type": "integer", "minimum": 0}),
             OpenApiParameter("cursor", str),
         ],
         responses=StaffOrderPageOutput,

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from orders.serializers import OrderLineOutput, WholeNumberField
 from orders.states import PaymentStatus, Status
+from waimai.infra.api import TextField, TrueFalseField
 
 
 class AcceptInput(serializers.Serializer[Any]):
@@ -19,13 +20,13 @@ class AcceptInput(serializers.Serializer[Any]):
 class StaffReasonInput(serializers.Serializer[Any]):
     """Why; the customer reads it."""
 
-    reason = serializers.CharField(max_length=200)
+    reason = TextField(max_length=200)
 
 
 class WithdrawInput(StaffReasonInput):
     """Why, and whether the portions can be sold again (absent: only if it hadn't been accepted yet)."""
 
-    restock = serializers.BooleanField(required=False, allow_null=True, default=None)
+    restock = TrueFalseField(required=False, allow_null=True, default=None)
 
 
 class StaffContactOutput(serializers.Serializer[Any]):

@@ -303,6 +303,7 @@ def test_the_document_names_every_call(db_all: object) -> None:
         ("auth/staff/login/", "post"),
         ("auth/refresh/", "post"),
         ("auth/logout/", "post"),
+        ("auth/live-ticket/", "post"),
         ("me/", "get"),
         ("me/", "patch"),
         ("me/password/", "post"),

@@ -43,7 +43,7 @@ PUBLIC = {
     "/i18n/setlang/": "the language",
     "/api/v1/schema/": "the document of the API",
     "/api/v1/docs/": "the same to read",
-    "/api/v1/<path:path>": "what isn't there",
+    r"/^api/v1/[\s\S]*$": "what isn't there",
     "/api/v1/auth/sms/": "a login begins with it",
     "/api/v1/auth/login/": "a login",
     "/api/v1/auth/staff/login/": "a login",

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import Http404
 from django.utils.translation import gettext_lazy as _
-from rest_framework import exceptions
+from rest_framework import exceptions, serializers
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -124,6 +124,36 @@ def replayable(body: dict[str, Any], *, status: int, replayed: bool) -> Response
     return Response(body, status=status, headers={"Idempotent-Replayed": "true"} if replayed else None)
 
 
+class TextField(serializers.CharField):
+    """A JSON string: a number or `true` is none, though Python could write it as one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what isn't text."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class NumberField(serializers.FloatField):
+    """A JSON number: not `"1"`, not `true`."""
+
+    def to_internal_value(self, data: Any) -> float:
+        """Refuse whatever else Python would kindly turn into a float."""
+        if type(data) not in {int, float}:
+            self.fail("invalid")
+        return float(super().to_internal_value(data))
+
+
+class TrueFalseField(serializers.BooleanField):
+    """A JSON `true` or `false`: not `1`, not `"on"`."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse what Python would take for one."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class KeysetPagination(CursorPagination):
     """Newest first by id: page 1,000 reads as many rows as page 1."""
 
@@ -133,6 +163,21 @@ class KeysetPagination(CursorPagination):
     max_page_size = 100
     # What the first column of `ordering` holds, to tell a cursor of ours from an invented one.
     position_type: Callable[[str], Any] = int
+
+    def get_page_size(self, request: Request) -> int:
+        """How many on a page, 100 at most. Raises ValidationError for what isn't a number from 1 on."""
+        asked = request.query_params.getlist("page_size")
+        if not all(re.fullmatch("0*[1-9][0-9]{0,17}", one, re.ASCII) for one in asked):
+            raise exceptions.ValidationError({"page_size": [_("应为正整数")]})
+        return min(int(asked[-1]), self.max_page_size) if asked else self.page_size
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """As the framework says it, with what a page has at least."""
+        found: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in found:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] |= {"minimum": 1, "maximum": 10**18 - 1}
+        return found
 
     def decode_cursor(self, request: Request) -> Any:
         """The place to go on from. Raises NotFound for a cursor that isn't one of ours."""

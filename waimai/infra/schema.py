@@ -23,20 +23,38 @@ Problem = inline_serializer(
         "errors": serializers.DictField(required=False, help_text="Field errors"),
     },
 )
+_KEY = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[\x21-\x7e]+$"}
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    _KEY,
     OpenApiParameter.HEADER,
     required=True,
     description="1–64 visible ASCII characters. The same key with the same body replays the first answer.",
 )
 OPTIONAL_IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, required=False, description=IDEMPOTENCY_KEY.description
+    "Idempotency-Key", _KEY, OpenApiParameter.HEADER, required=False, description=IDEMPOTENCY_KEY.description
 )
 
 
+NOT_EMPTY = (serializers.CharField, serializers.DateTimeField, serializers.DecimalField)
+
+
 class AutoSchema(SpectacularSchema):
-    """Adds the problem document to every operation."""
+    """Adds the problem document to every operation, and what serializers say of their fields together."""
+
+    def _map_basic_serializer(self, serializer: Any, direction: Direction) -> dict[str, Any]:
+        """As the framework does it; `one_of = ("code", "password")` on a serializer means exactly one of these."""
+        found: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if names := getattr(serializer, "one_of", ()):
+            found["oneOf"] = [{"required": [name]} for name in names]
+        return found
+
+    def _map_serializer_field(self, field: Any, direction: Direction, bypass_extensions: bool = False) -> Any:
+        """As the framework does it; what is sent may not be empty unless the field says so."""
+        found = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
+        if direction == "request" and isinstance(field, NOT_EMPTY) and not getattr(field, "allow_blank", False):
+            found["minLength"] = getattr(field, "min_length", None) or 1
+        return found
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         """The view's own answers, however they were declared, and `default`: a problem."""

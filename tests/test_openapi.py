@@ -1,0 +1,41 @@
+"""The OpenAPI document is true: schemathesis asks a running server what it allows, and much that it forbids."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import accounts.services
+from tests.factories import Person, Stall, paid, placed
+from tests.fixtures import lan, mei, stall
+from tests.support.server import WebProcess
+
+__all__ = ["lan", "mei", "stall"]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(400)]
+EXAMPLES = 12
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+def run(web: WebProcess, who: Person, folder: Path, *options: str) -> None:
+    """All operations as this person. Fails with what schemathesis says."""
+    token = accounts.services.issue_tokens(who.user).access
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)]
+    command += ["run", f"{web.url}/api/v1/schema/"]
+    command += ["--header", f"Authorization: Bearer {token}", "--max-examples", str(EXAMPLES), "--workers", "1"]
+    command += ["--seed", "7", "--generation-database", "none", "--no-color", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=390, check=False)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("who", ["mei", "lan"])
+def test_the_api_keeps_what_its_document_promises(
+    stall: Stall, mei: Person, lan: Person, web_processes: Callable[..., WebProcess], tmp_path: Path, who: str
+) -> None:
+    placed(mei, stall, key="1")
+    paid(mei, stall, key="2")
+    web = web_processes(WAIMAI_RATE_ENTRY="0", WAIMAI_RATE_LOGIN="0")
+    run(web, {"mei": mei, "lan": lan}[who], tmp_path)
