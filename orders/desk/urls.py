@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from orders.desk import api
+from orders.desk import amend_api, api
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("staff/orders/", api.BoardView.as_view()),
@@ -13,5 +13,6 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("staff/orders/<int:order_id>/deliver/", api.DeliverView.as_view()),
     path("staff/orders/<int:order_id>/complete/", api.CompleteView.as_view()),
     path("staff/orders/<int:order_id>/cancel/", api.WithdrawView.as_view()),
+    path("staff/orders/<int:order_id>/amendments/", amend_api.AmendmentsView.as_view()),
 ]
 page_patterns: list[URLPattern | URLResolver] = []
