@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 import menu.services
 import payments.services
-from orders import documents
+from orders import amendments, documents
 from orders.checkout import ROUTE
 from orders.compensation import COMPLETE, EXPIRE
-from orders.models import Order, OrderChange, OrderLine, Saga
+from orders.models import Amendment, Order, OrderChange, OrderLine, Saga
 from orders.saga import LIVE
 from orders.states import PaymentStatus, Status, is_legal
 from payments.services import OrderBooks
@@ -36,9 +36,11 @@ def order_problems(using: str) -> Iterator[str]:
     for orders in batches(using):
         numbers = [order.pk for order in orders]
         lines, history = documents.lines_of(numbers, using=using), documents.history_of(numbers, using=using)
+        amended = amendments.of(orders, using=using)
         yield from (f"I5 order {order.pk}: lies astray on {using}" for order in orders if order.bucket not in held)
         for order in orders:
             yield from _one(order, lines[order.pk], history[order.pk], now)
+            yield from _amended(order, amended[order.pk], now)
         yield from _stock([order for order in orders if order.limited], using)
         yield from _timers(orders, using)
     yield from _sagas(using, now)
@@ -77,6 +79,17 @@ def _one(order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange
     if order.status == Status.PENDING_PAYMENT and order.expires_at < now - BOUND:
         yield f"I4 order {order.pk}: unpaid since {order.expires_at:%F %T}"
     yield from _history(order, history)
+
+
+def _amended(order: Order, amended: Sequence[Amendment], now: datetime) -> Iterator[str]:
+    back = sum(each.refund for each in amended if each.state == Amendment.State.ACCEPTED)
+    if back != order.refunded_part or order.net_total <= 0 < order.total:
+        yield f"I3 order {order.pk}: its amendments give back {back}, it says {order.refunded_part} of {order.total}"
+    waiting = [each for each in amended if each.state == Amendment.State.PROPOSED]
+    if len(waiting) > 1:
+        yield f"I5 order {order.pk}: {len(waiting)} proposals are open"
+    if any(each.answer_by < now - BOUND for each in waiting):
+        yield f"I4 order {order.pk}: a proposal waits past its time"
 
 
 def _history(order: Order, history: Sequence[OrderChange]) -> Iterator[str]:
@@ -140,7 +153,7 @@ def _of_no_order(book: OrderBooks) -> str:
 
 def _balance(order: Order, book: OrderBooks | None) -> Iterator[str]:
     kept = book.kept if book else 0
-    due = order.total if order.payment_status == PaymentStatus.PAID else 0
+    due = order.net_total if order.payment_status == PaymentStatus.PAID else 0
     if kept != due:
         yield f"I3 order {order.pk}: {order.status}, {order.payment_status}, keeps {kept} instead of {due}"
     if book is None or not book.charges:

@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models import F
 
 import payments.services
-from orders import compensation, documents
+from orders import amendments, compensation, documents
 from orders.errors import InvalidTransition
 from orders.events import (
     OrderAccepted,
@@ -26,7 +26,7 @@ from orders.events import (
     OrderPaid,
     OrderPlaced,
 )
-from orders.models import Order, OrderChange
+from orders.models import Amendment, Order, OrderChange
 from orders.states import Actor, Move, Status, move_of
 from waimai.infra import outbox
 from waimai.infra.errors import NotFound
@@ -98,6 +98,9 @@ def change_many(
         order.status, order.version = move.target, order.version + 1
         for name, value in columns.items():
             setattr(order, name, value)
+    # Whatever leads on from there ends an open proposal: the order goes on as it is.
+    if left := [order.pk for order, source in zip(orders, sources, strict=True) if source == Status.ACCEPTED]:
+        amendments.close(left, Amendment.State.EXPIRED, using=using, at=at)
     if move.target == Status.CANCELLED:
         compensation.undo(orders, using=using, at=at, restock=restock, reason=by.reason)
     record(orders, sources, move, using=using, by=by, at=at)
@@ -164,6 +167,7 @@ def history_row(order: Order, source: str, move: Move, *, by: By, at: datetime) 
 def tell(event: type[OrderEvent], orders: Sequence[Order], *, using: str, by: By | None = None) -> None:
     """Publish one kind of news of several orders, each with the order as it stands."""
     lines = documents.lines_of([order.pk for order in orders if order.paid_at], using=using)
+    amended = amendments.of(orders, using=using)
     outbox.publish_many(
         [
             event(
@@ -172,7 +176,7 @@ def tell(event: type[OrderEvent], orders: Sequence[Order], *, using: str, by: By
                 user_id=order.user_id,
                 shop_id=order.shop_id,
                 status=order.status,
-                snapshot=documents.snapshot(order, lines.get(order.pk, [])),
+                snapshot=documents.snapshot(order, lines.get(order.pk, []), amended.get(order.pk, [])),
                 actor=by.actor if by else "",
                 reason=by.reason if by else "",
             )

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from orders.models import Order, OrderChange, OrderLine
+from orders import amendments
+from orders.models import NOTHING, Amendment, Order, OrderChange, OrderLine
 from orders.states import PaymentStatus, Status
 from waimai.infra.sharding import shard_of_id
 
@@ -71,16 +72,21 @@ def history_of(order_ids: Iterable[int], *, using: str) -> dict[int, list[OrderC
     return grouped
 
 
-def snapshot(order: Order, lines: Sequence[OrderLine]) -> Document:
-    """The facts of an order for events and the desk, in plain values."""
+def snapshot(order: Order, lines: Sequence[OrderLine], amended: Sequence[Amendment] = ()) -> Document:
+    """The facts of an order for events and the desk, in plain values. Its lines are those that are to be cooked."""
     values = vars(order)
     facts = {name: _plain(values[name]) for name in FACTS}
-    return facts | {"lines": [line_document(line) for line in lines]}
+    return facts | {
+        "lines": [line_document(line) for line in amendments.net_lines(lines, amended)],
+        "net_total": str(order.net_total),
+        "proposal": proposal_document(lines, amended),
+    }
 
 
 def snapshot_of(order: Order) -> Document:
-    """`snapshot` with the lines read from the order's shard."""
-    return snapshot(order, lines_of([order.pk], using=shard_of_id(order.pk))[order.pk])
+    """`snapshot` with the lines and amendments read from the order's shard."""
+    using = shard_of_id(order.pk)
+    return snapshot(order, lines_of([order.pk], using=using)[order.pk], amendments.of([order], using=using)[order.pk])
 
 
 def line_document(line: OrderLine) -> Document:
@@ -99,8 +105,32 @@ def line_document(line: OrderLine) -> Document:
     }
 
 
-def order_document(order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange]) -> Document:
-    """The whole order as its customer may see it."""
+def amendment_document(asked: Amendment, lines: Sequence[OrderLine], amended: Sequence[Amendment]) -> Document:
+    """One proposal of the shop; `lines` and `amended` are all of the order's."""
+    instead = amendments.replacement_of(asked, lines)
+    return {
+        "n": asked.n,
+        "line": asked.line_n,
+        "name": amendments.names(lines, amended)[asked.line_n],
+        "quantity": asked.quantity,
+        "replacement": instead and line_document(instead),
+        "refund": str(asked.refund),
+        "state": asked.state,
+        "reason": asked.reason,
+        "answer_by": _plain(asked.answer_by),
+    }
+
+
+def proposal_document(lines: Sequence[OrderLine], amended: Sequence[Amendment]) -> Document | None:
+    """The proposal that waits for the customer's answer, if one does."""
+    waiting = [asked for asked in amended if asked.state == Amendment.State.PROPOSED]
+    return amendment_document(waiting[-1], lines, amended) if waiting else None
+
+
+def order_document(
+    order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange], amended: Sequence[Amendment] = ()
+) -> Document:
+    """The whole order as its customer may see it: the lines as they were ordered, and what became of them."""
     return {
         "id": order.pk,
         "shop": order.shop_id,
@@ -111,7 +141,10 @@ def order_document(order: Order, lines: Sequence[OrderLine], history: Sequence[O
         "packing_fee": str(order.packing_fee),
         "delivery_fee": str(order.delivery_fee),
         "total": str(order.total),
+        "refunded_part": str(order.refunded_part),
+        "net_total": str(order.net_total),
         "lines": [line_document(line) for line in lines],
+        "amendments": [amendment_document(asked, lines, amended) for asked in amended],
         "contact": {
             "name": order.contact_name,
             "phone": order.phone,
@@ -130,16 +163,24 @@ def order_document(order: Order, lines: Sequence[OrderLine], history: Sequence[O
     }
 
 
+def portions(document: Document) -> int:
+    """How many portions an order has, by its `order_document`: less those that were left out."""
+    gone = (each for each in document["amendments"] if each["state"] == Amendment.State.ACCEPTED)
+    left_out = sum(each["quantity"] for each in gone if each["replacement"] is None)
+    return int(sum(line["quantity"] for line in document["lines"]) - left_out)
+
+
 def placed_document(order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange]) -> Document:
     """The order as it stood when it was acknowledged: the first answer, and every replay of it, to the letter."""
     order.status, order.payment_status, order.promised_at = Status.PENDING_PAYMENT, PaymentStatus.UNPAID, None
+    order.refunded_part = NOTHING
     until = next((n for n, row in enumerate(history) if row.target == Status.PENDING_PAYMENT), 0)
     return order_document(order, lines, history[: until + 1])
 
 
 def full_document(order: Order) -> Document:
-    """The order with its lines and history, read from its shard."""
-    return order_document(order, *parts_of(order))
+    """The order with its lines, history and amendments, read from its shard."""
+    return order_document(order, *parts_of(order), amendments.of([order], using=shard_of_id(order.pk))[order.pk])
 
 
 def parts_of(order: Order) -> tuple[list[OrderLine], list[OrderChange]]:

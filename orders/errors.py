@@ -43,6 +43,24 @@ class DeliveryTimeInvalid(DomainError):
     code, status, title = "delivery_time_invalid", 400, _("预约时间无效")
 
 
+class AmendmentOpen(DomainError):
+    """The customer hasn't answered the last proposal yet."""
+
+    code, status, title = "amendment_open", 409, _("上一个换菜建议还在等顾客答复")
+
+
+class AmendmentClosed(DomainError):
+    """The proposal was answered otherwise, its time is over, or the order is beyond it."""
+
+    code, status, title = "amendment_closed", 409, _("这个换菜建议已经结束")
+
+
+class AmendmentNotPossible(DomainError):
+    """It would leave nothing of the order, or nothing to pay: then the order is cancelled instead."""
+
+    code, status, title = "amendment_not_possible", 409, _("不能去掉全部商品，请改为取消订单")
+
+
 class RemindedAlready(RateLimited):
     """The shop was reminded a moment ago."""
 

@@ -79,6 +79,27 @@ class OrderReminded(OrderEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrderAmendmentProposed(OrderEvent):
+    """The shop asks whether something may be left out or brought instead; the snapshot's `proposal` says what."""
+
+    topic: ClassVar[str] = "order.amendment_proposed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderAmended(OrderEvent):
+    """The customer agreed: the snapshot's lines are what is to be cooked now, `net_total` is what it costs."""
+
+    topic: ClassVar[str] = "order.amended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderAmendmentClosed(OrderEvent):
+    """The customer declined, or didn't answer in time: the order goes on unchanged."""
+
+    topic: ClassVar[str] = "order.amendment_closed"
+
+
+@dataclass(frozen=True, kw_only=True)
 class OrderErased(OrderEvent):
     """The customer's account was closed: the order names nobody any more."""
 

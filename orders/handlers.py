@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orders import archiving, erasing, paying, saga, timing
+from orders import amending, archiving, erasing, paying, saga, timing
 from waimai.infra import loops
 
 loops.add("sagas", saga.recover, seconds=0.25)
 
-__all__ = ["archiving", "erasing", "paying", "saga", "timing"]
+__all__ = ["amending", "archiving", "erasing", "paying", "saga", "timing"]

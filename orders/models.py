@@ -25,6 +25,7 @@ LONGEST_OPTIONS = 191
 OUR_REASONS = frozenset(Reason.values)
 # The index of a customer's orders.
 BY_USER = "order_of_user"
+NOTHING = Decimal("0.00")
 
 
 def _money(label: str | StrPromise) -> models.DecimalField[Decimal, Decimal]:
@@ -62,6 +63,10 @@ class Order(OrderStates, ShardedModel):
     paid_at = models.DateTimeField(_("支付时间"), null=True)
     promised_at = models.DateTimeField(_("预计送达"), null=True)
     reminded_at = models.DateTimeField(_("催单时间"), null=True)
+    # What accepted amendments gave back of the total: the total itself stays what was charged.
+    refunded_part = models.DecimalField(
+        _("已退差价"), max_digits=10, decimal_places=2, default=NOTHING, db_default=NOTHING
+    )
     # Who brings it, once that is known.
     courier_id = models.BigIntegerField(_("骑手"), null=True)
     # True while portions of limited items are held or sold for it; decides whether the saga has stock to see to.
@@ -78,6 +83,11 @@ class Order(OrderStates, ShardedModel):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def net_total(self) -> Decimal:
+        """What the order costs after its amendments, in yuan."""
+        return self.total - self.refunded_part
 
 
 class OrderLine(ShardedModel):
@@ -122,6 +132,37 @@ class OrderChange(ShardedModel):
     def reason_text(self) -> str:
         """The reason in the reader's language, where it is one of ours."""
         return str(Reason(self.reason).label) if self.reason in OUR_REASONS else self.reason
+
+
+class Amendment(ShardedModel):
+    """What the shop proposed to take from an order that it had accepted, or to bring instead; answered at most once.
+
+    Lines are never edited: what is cooked are the lines with the accepted amendments applied (`orders.amendments`).
+    """
+
+    class State(models.TextChoices):
+        PROPOSED = "proposed", _("待答复")
+        ACCEPTED = "accepted", _("已同意")
+        DECLINED = "declined", _("已拒绝")
+        EXPIRED = "expired", _("已失效")
+
+    archived_by = "order_id"
+
+    pk = CompositePrimaryKey("order_id", "n")
+    order_id = models.BigIntegerField()
+    n = models.SmallIntegerField()
+    # The line, and how many portions of it are taken away.
+    line_n = models.SmallIntegerField()
+    quantity = models.SmallIntegerField()
+    # What comes instead, by the columns of a line; `unit_price` is what is charged for a portion. NULL: nothing comes.
+    replacement = models.JSONField(null=True)
+    refund = _money(_("退还差价"))
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PROPOSED)
+    reason = models.CharField(max_length=200, default="")
+    proposed_by = models.BigIntegerField()
+    proposed_at = models.DateTimeField()
+    answer_by = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True)
 
 
 class Saga(ShardedModel):
@@ -189,4 +230,4 @@ class CartLine(ShardedModel):
         ]
 
 
-__all__ = ["Cart", "CartLine", "Order", "OrderChange", "OrderLine", "PaymentStatus", "Saga", "Status"]
+__all__ = ["Amendment", "Cart", "CartLine", "Order", "OrderChange", "OrderLine", "PaymentStatus", "Saga", "Status"]

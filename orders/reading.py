@@ -8,7 +8,7 @@ from typing import cast
 
 from django.db.models import QuerySet
 
-from orders import documents, timing
+from orders import amendments, documents, timing
 from orders.models import BY_USER, Order, OrderChange
 from orders.states import Status
 from waimai.infra import ids
@@ -109,12 +109,13 @@ def _expire_overdue(user_id: int) -> None:
 
 
 def documents_of(orders: Iterable[Order], *, user_id: int) -> list[documents.Document]:
-    """The documents of one user's orders, in three queries however many they are."""
+    """The documents of one user's orders, in four queries however many they are."""
     using = shard_of_user(user_id)
     fresh = _expired_if_due(list(orders))
     numbers = [order.pk for order in fresh]
     lines, history = documents.lines_of(numbers, using=using), documents.history_of(numbers, using=using)
-    return [documents.order_document(order, lines[order.pk], history[order.pk]) for order in fresh]
+    amended = amendments.of(fresh, using=using)
+    return [documents.order_document(order, lines[order.pk], history[order.pk], amended[order.pk]) for order in fresh]
 
 
 def paid_snapshots(*, using: str, batch: int = 500) -> Iterator[list[documents.Document]]:
@@ -127,7 +128,8 @@ def paid_snapshots(*, using: str, batch: int = 500) -> Iterator[list[documents.D
             return
         last = orders[-1].pk
         lines = documents.lines_of([order.pk for order in orders], using=using)
-        yield [documents.snapshot(order, lines[order.pk]) for order in orders]
+        amended = amendments.of(orders, using=using)
+        yield [documents.snapshot(order, lines[order.pk], amended[order.pk]) for order in orders]
 
 
 def _expired_if_due(orders: list[Order]) -> list[Order]:

@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from menu.services import LineRequest
+from orders.models import Amendment
 from orders.states import Actor, PaymentStatus, Status
 from waimai.infra.api import TextField
 
@@ -118,6 +119,26 @@ class ChangeOutput(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
+class AnswerInput(serializers.Serializer[Any]):
+    """Whether the customer agrees to what the shop proposes."""
+
+    accept = serializers.BooleanField()
+
+
+class AmendmentOutput(serializers.Serializer[Any]):
+    """What the shop proposed to leave out, or to bring instead; `refund` (yuan) goes back if the customer agrees."""
+
+    n = serializers.IntegerField()
+    line = serializers.IntegerField()
+    name = serializers.CharField()
+    quantity = serializers.IntegerField()
+    replacement = OrderLineOutput(allow_null=True)
+    refund = serializers.CharField()
+    state = serializers.ChoiceField(Amendment.State.choices)
+    reason = serializers.CharField(allow_blank=True)
+    answer_by = serializers.DateTimeField()
+
+
 class OrderOutput(serializers.Serializer[Any]):
     """An order as its customer sees it."""
 
@@ -130,7 +151,10 @@ class OrderOutput(serializers.Serializer[Any]):
     packing_fee = serializers.CharField()
     delivery_fee = serializers.CharField()
     total = serializers.CharField()
+    refunded_part = serializers.CharField()
+    net_total = serializers.CharField()
     lines = OrderLineOutput(many=True)
+    amendments = AmendmentOutput(many=True)
     contact = ContactOutput()
     note = serializers.CharField()
     tableware = serializers.IntegerField()

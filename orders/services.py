@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from orders.amending import answer as answer_amendment
+from orders.amending import open_proposal
+from orders.amending import propose as propose_amendment
 from orders.cart import CartChanged, CartFull, CartView
 from orders.cart import add as add_to_cart
 from orders.cart import clear as clear_cart
@@ -43,6 +46,7 @@ __all__ = [
     "Repriced",
     "accept",
     "add_to_cart",
+    "answer_amendment",
     "cancel",
     "changes_since",
     "clear_cart",
@@ -55,11 +59,13 @@ __all__ = [
     "merge_into_cart",
     "my_data",
     "newest_orders",
+    "open_proposal",
     "orders_of",
     "own_order",
     "paid_snapshots",
     "pay",
     "place",
+    "propose_amendment",
     "reject",
     "remind",
     "remove_from_cart",

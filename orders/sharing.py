@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core import signing
 
-from orders import reading
+from orders import documents, reading
 from waimai.infra.errors import NotFound
 
 SALT = "orders.share"
@@ -31,7 +31,7 @@ def shared_order(token: str) -> dict[str, Any]:
     document = reading.document_of(int(order_id))
     told = {name: document[name] for name in ("shop", "shop_name", "status", "deliver_at", "promised_at")}
     return told | {
-        "portions": sum(line["quantity"] for line in document["lines"]),
+        "portions": documents.portions(document),
         # Reasons may have been written by people about people.
         "timeline": [{"status": change["status"], "at": change["at"]} for change in document["timeline"]],
     }

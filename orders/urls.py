@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from orders import api, cart_views, checkout_views, person_views, views
+from orders import amend_api, amend_views, api, cart_views, checkout_views, person_views, views
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/", api.ShopCartView.as_view()),
@@ -16,6 +16,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("orders/<int:order_id>/cancel/", api.CancelView.as_view()),
     path("orders/<int:order_id>/remind/", api.RemindView.as_view()),
     path("orders/<int:order_id>/reorder/", api.ReorderView.as_view()),
+    path("orders/<int:order_id>/amendments/<int:n>/", amend_api.AnswerView.as_view()),
 ]
 page_patterns: list[URLPattern | URLResolver] = [
     path("cart/", cart_views.my_cart, name="my_cart"),
@@ -36,4 +37,5 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("orders/<int:order_id>/cancel/", views.order_cancel, name="order_cancel"),
     path("orders/<int:order_id>/remind/", views.order_remind, name="order_remind"),
     path("orders/<int:order_id>/reorder/", views.order_reorder, name="order_reorder"),
+    path("orders/<int:order_id>/amendments/<int:n>/", amend_views.order_amendment, name="order_amendment"),
 ]

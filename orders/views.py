@@ -69,7 +69,7 @@ def _login_first(view: View) -> View:
 
 
 @contextmanager
-def _refusals_shown(request: HttpRequest) -> Iterator[None]:
+def refusals_shown(request: HttpRequest) -> Iterator[None]:
     """A refusal becomes a message on the next page; "no such order" and "try again later" stay pages of their own."""
     try:
         yield
@@ -146,7 +146,7 @@ def order_pay(request: HttpRequest, order_id: int) -> HttpResponse:
         messages.error(request, _("请选择支付方式"))
         return redirect("order_detail", order_id)
     goal = reverse("order_detail", args=[order_id])
-    with _refusals_shown(request):
+    with refusals_shown(request):
         started = services.pay(
             order_id=order_id,
             user_id=_user_id(request),
@@ -164,7 +164,7 @@ def order_cancel(request: HttpRequest, order_id: int) -> HttpResponse:
     """Ask why, then cancel."""
     form = CancelForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        with _refusals_shown(request):
+        with refusals_shown(request):
             services.cancel(order_id=order_id, user_id=_user_id(request), reason=form.cleaned_data["reason"])
         return redirect("order_detail", order_id)
     document = services.get_order(order_id=order_id, user_id=_user_id(request))
@@ -175,7 +175,7 @@ def order_cancel(request: HttpRequest, order_id: int) -> HttpResponse:
 @_login_first
 def order_remind(request: HttpRequest, order_id: int) -> HttpResponse:
     """Ask the shop where the order is."""
-    with _refusals_shown(request):
+    with refusals_shown(request):
         services.remind(order_id=order_id, user_id=_user_id(request))
         messages.success(request, _("已提醒商家"))
     return redirect("order_detail", order_id)
@@ -186,7 +186,7 @@ def order_remind(request: HttpRequest, order_id: int) -> HttpResponse:
 def order_reorder(request: HttpRequest, order_id: int) -> HttpResponse:
     """Put the same into the cart, and say what is gone or costs something else now."""
     goal = reverse("order_detail", args=[order_id])
-    with _refusals_shown(request):
+    with refusals_shown(request):
         again = services.reorder(order_id=order_id, user_id=_user_id(request))
         for gone in again.gone:
             messages.warning(request, _("“%(name)s”没有加入：%(reason)s") % {"name": gone.name, "reason": gone.reason})
@@ -221,6 +221,7 @@ def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
     left = datetime.fromisoformat(document["expires_at"]) - timezone.now()
     seconds_left = max(0, int(left.total_seconds()))
     seen = f"{document['status']}-{document['payment_status']}-{len(document['timeline'])}"
+    seen += "".join(f"-{asked['state']}" for asked in document["amendments"])
     live = document["status"] not in ENDED or document["payment_status"] == PaymentStatus.REFUNDING or bool(till)
     return {
         "order": document,

@@ -7,6 +7,9 @@ from orders.desk import board, rows
 from orders.events import (
     CustomerErased,
     OrderAccepted,
+    OrderAmended,
+    OrderAmendmentClosed,
+    OrderAmendmentProposed,
     OrderCancelled,
     OrderCompleted,
     OrderDelivering,
@@ -23,6 +26,7 @@ housekeeping.on_default(board.forget_old)
 
 
 @hear(OrderPaid, OrderAccepted, OrderDelivering, OrderCompleted, OrderCancelled, OrderRefunded, OrderReminded)
+@hear(OrderAmendmentProposed, OrderAmended, OrderAmendmentClosed)
 def on_order_changed(event: OrderEvent, *, using: str) -> None:
     """Apply the snapshot if it is newer than the row, and tell the board once."""
     board.follow(event)

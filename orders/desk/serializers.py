@@ -6,9 +6,11 @@ from typing import Any
 
 from rest_framework import serializers
 
-from orders.serializers import OrderLineOutput, WholeNumberField
+from orders.serializers import HIGHEST_ID, OrderLineOutput, WholeNumberField
 from orders.states import PaymentStatus, Status
 from waimai.infra.api import TextField, TrueFalseField
+
+HIGHEST_LINE = 32767
 
 
 class AcceptInput(serializers.Serializer[Any]):
@@ -27,6 +29,15 @@ class WithdrawInput(StaffReasonInput):
     """Why, and whether the portions can be sold again (absent: only if it hadn't been accepted yet)."""
 
     restock = TrueFalseField(required=False, allow_null=True, default=None)
+
+
+class AmendmentInput(serializers.Serializer[Any]):
+    """Which portions, what instead (absent: nothing), and why; the customer reads it."""
+
+    line = WholeNumberField(min_value=1, max_value=HIGHEST_LINE)
+    quantity = WholeNumberField(min_value=1, max_value=99)
+    replacement = WholeNumberField(required=False, allow_null=True, default=None, min_value=1, max_value=HIGHEST_ID)
+    reason = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
 
 
 class StaffContactOutput(serializers.Serializer[Any]):

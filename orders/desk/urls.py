@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from orders.desk import api, ticket_views, views
+from orders.desk import amend_api, api, ticket_views, views
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("staff/orders/", api.BoardView.as_view()),
@@ -13,6 +13,7 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("staff/orders/<int:order_id>/deliver/", api.DeliverView.as_view()),
     path("staff/orders/<int:order_id>/complete/", api.CompleteView.as_view()),
     path("staff/orders/<int:order_id>/cancel/", api.WithdrawView.as_view()),
+    path("staff/orders/<int:order_id>/amendments/", amend_api.AmendmentsView.as_view()),
 ]
 page_patterns: list[URLPattern | URLResolver] = [
     path("board/", views.board, name="board"),

@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 
 import accounts.services
 from menu.services import ShopInfo
+from orders import documents
 from orders.basket import Basket, InCart, basket
 from orders.cart_views import cart_of
 from orders.forms import CheckoutForm
@@ -47,7 +48,7 @@ def actor_label(value: str) -> str:
 @register.filter
 def portions(order: Document) -> int:
     """How many portions an order has."""
-    return sum(line["quantity"] for line in order["lines"])
+    return documents.portions(order)
 
 
 @register.simple_tag(takes_context=True)

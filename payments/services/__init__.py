@@ -10,7 +10,7 @@ from payments.services.paying import ROUTE, StartedPayment, start_payment, stop_
 from payments.services.polling import poll_payment
 from payments.services.reading import PaymentInfo, captured_payments, forget_reasons, get_payment, money_of_orders
 from payments.services.reconciling import Reconciliation, day, reconcile, reconcile_yesterday, yesterday
-from payments.services.refunding import refund_order, request_refund, send_refund, send_refunds_now
+from payments.services.refunding import refund_order, refund_part, request_refund, send_refund, send_refunds_now
 from payments.services.sandbox import tell_sandbox
 from payments.services.settling import lock_payments
 from payments.services.webhooks import MAX_WEBHOOK_BYTES, handle_webhook
@@ -39,6 +39,7 @@ __all__ = [
     "reconcile",
     "reconcile_yesterday",
     "refund_order",
+    "refund_part",
     "request_refund",
     "send_refund",
     "send_refunds_now",

@@ -78,6 +78,24 @@ def refund_order(*, order_id: int, purpose: str, reason: str = "", ref: str = "o
     return len([number for number in asked if number is not None])
 
 
+def refund_part(*, order_id: int, amount: Decimal, purpose: str, ref: str, reason: str = "", using: str) -> int:
+    """Ask for `amount` yuan of what an order has paid and kept to be given back; returns the refund's number.
+
+    Belongs in the caller's transaction on `using`; asking twice changes nothing. Of several captured payments all but
+    one went back whole. Raises RefundTooLarge, and RefundNotPossible when nothing was captured.
+    """
+    captured = [payment.id for payment in reading.captured_payments(order_id, using)]
+    if not captured:
+        raise RefundNotPossible
+    closing = Refund.objects.on(using).filter(payment_id__in=captured, closing=True)
+    gone = set(closing.values_list("payment_id", flat=True))
+    kept = [number for number in captured if number not in gone] or captured
+    return cast(
+        "int",
+        request_refund(payment_id=kept[0], amount=amount, purpose=purpose, ref=ref, reason=reason, using=using),
+    )
+
+
 def send_refund(*, refund_id: int, using: str) -> None:
     """Give a refund to the provider and note the answer; a failure is noted and tried again later, for ever.
 

@@ -38,7 +38,7 @@ from waimai.infra.sharding import DEFAULT, databases, shards
 
 SOLD_OUT = 0
 # Calls to our own webhook are the sandbox's affair: nobody answers them here.
-OURS = ("order.expire", "order.complete", "payment.poll", "refund.send")
+OURS = ("order.expire", "order.complete", "order.amend", "payment.poll", "refund.send")
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,18 @@ def printing(evening: Evening) -> None:
     tickets.print_again(order_id=printed.order.order_id, staff_id=cook.id)
 
 
+def amending(evening: Evening) -> None:
+    cook = factories.works_at(evening.at.shop_id, "kitchen", f"cook for {evening.who.id}")
+    order_id = evening.place("fish and rice", (evening.at.fish, 1), (evening.at.rice, 2))
+    factories.capture(factories.start_payment(order_id))
+    services.accept(order_id=order_id, staff_id=cook.id)
+    for n, (line, instead) in enumerate(((2, None), (1, evening.at.rice)), start=1):
+        services.propose_amendment(
+            order_id=order_id, staff_id=cook.id, line=line, quantity=1, replacement=instead, reason="卖完了"
+        )
+        services.answer_amendment(order_id=order_id, user_id=evening.who.id, n=n, accept=instead is None)
+
+
 def leaving(evening: Evening) -> None:
     for key in ("first", "second"):
         evening.cancel(evening.place(key))
@@ -263,5 +275,6 @@ CHAPTERS: tuple[Callable[[Evening], None], ...] = (
     hearing_badly,
     firing_badly,
     printing,
+    amending,
     leaving,
 )

@@ -27,6 +27,7 @@ from payments.providers import sandbox
 from tests.accounts.factories import PASSWORD, SERVER, problem, read
 from tests.factories import (
     Crash,
+    accepted,
     audit,
     capture,
     completed,
@@ -76,11 +77,24 @@ def evening(town: Town, month: Month, tag: str = "k") -> dict[str, int]:
             "refunded": paid(town.mei, town.stall, (town.stall.tofu, 2), key=f"{tag}-2"),
             "expired": placed(town.tao, town.stall, key=f"{tag}-3"),
             "limited": completed(town.tao, town.stall, town.lan, (town.stall.tofu, 3), key=f"{tag}-4"),
+            "amended": accepted(town.tao, town.stall, town.lan, (town.stall.fish, 2), key=f"{tag}-5"),
         }
+        amend(made["amended"], town)
         services.cancel(order_id=made["refunded"], user_id=town.mei.id)
         overdue(made["expired"])
         calm_down()
     return made
+
+
+def amend(order_id: int, town: Town) -> None:
+    """A fish less, as the customer agreed; then it is brought."""
+    for n, accept in ((1, False), (2, True)):
+        services.propose_amendment(
+            order_id=order_id, staff_id=town.lan.id, line=1, quantity=1, replacement=None, reason="鱼卖完了"
+        )
+        services.answer_amendment(order_id=order_id, user_id=town.tao.id, n=n, accept=accept)
+    services.deliver(order_id=order_id, staff_id=town.lan.id)
+    services.complete(order_id=order_id, staff_id=town.lan.id)
 
 
 def calm_down() -> None:

@@ -45,6 +45,7 @@ def addresses(order_id: int, shop_id: int) -> list[str]:
         "<int:address_id>": 1,
         "<int:line_id>": 1,
         "<int:item_id>": 1,
+        "<int:n>": 1,
         "<str:token>": share_token(order_id),
         "<slug:provider>": "sandbox",
         "<path:path>": "x",

@@ -75,7 +75,7 @@ def test_no_key_of_a_partitioned_table_is_unique_but_one_with_its_ids(model: typ
 def test_what_leaves_with_a_month_is_found_by_an_index() -> None:
     for model in apps.get_models():
         if column := getattr(model, "archived_by", ""):
-            first = [index.fields[0] for index in model._meta.indexes] + [model._meta.pk.name]
+            first = [index.fields[0] for index in model._meta.indexes] + [model._meta.pk_fields[0].name]
             assert column in first, model
 
 

@@ -14,12 +14,12 @@ from orders import services
 from orders.models import CartLine, Order, OrderLine
 from tests import factories
 from tests.factories import Person, Stall, crash_before
-from tests.fixtures import mei, stall, tao
+from tests.fixtures import lan, mei, stall, tao
 from tests.support.databases import Databases
 from waimai.infra import resharding, sharding
 from waimai.infra.models import Bucket, IdempotencyKey, Timer
 
-__all__ = ["mei", "stall", "tao"]
+__all__ = ["lan", "mei", "stall", "tao"]
 pytestmark = pytest.mark.data
 
 
@@ -62,13 +62,18 @@ def test_only_a_third_moves_when_a_third_shard_comes(settings: Settings) -> None
     assert sum(map(len, moves.values())) == 341
 
 
-def test_everything_of_a_user_comes_along(somebody_moves: Person, stall: Stall) -> None:
+def test_everything_of_a_user_comes_along(somebody_moves: Person, stall: Stall, lan: Person) -> None:
     customer = somebody_moves
     waiting = factories.placed(customer, stall)
     old = factories.paid(customer, stall, key="k-2")
     factories.relay()
     line = factories.lines((stall.fish, 1))[0]
     services.add_to_cart(user_id=customer.id, shop_id=stall.shop_id, line=line)
+    services.accept(order_id=old, staff_id=lan.id)
+    proposal = services.propose_amendment(
+        order_id=old, staff_id=lan.id, line=1, quantity=1, replacement=stall.rice, reason="鱼卖完了"
+    )
+    factories.relay()
 
     resharding.rebalance()
 
@@ -78,6 +83,8 @@ def test_everything_of_a_user_comes_along(somebody_moves: Person, stall: Stall) 
     assert CartLine.objects.for_user(customer.id).count() == 1
     assert factories.payments_of(old) == ["captured"]
     assert factories.timer("order.expire", waiting) is not None
+    assert services.open_proposal(old) == proposal
+    assert factories.timer("order.amend", old) is not None
     assert factories.keys_of(customer) == ["k-1", "k-2", "pay-" + str(old)]
     assert factories.audit() == []
 

@@ -38,6 +38,7 @@ post orders/{}/pay/
 post orders/{}/cancel/
 post orders/{}/remind/
 post orders/{}/reorder/
+post orders/{}/amendments/{}/
 post payments/sandbox/{}/
 post payments/webhooks/{}/
 get staff/orders/
@@ -46,6 +47,7 @@ post staff/orders/{}/reject/
 post staff/orders/{}/deliver/
 post staff/orders/{}/complete/
 post staff/orders/{}/cancel/
+post staff/orders/{}/amendments/
 """
 WANTED = [tuple(line.split()) for line in CALLS.strip().splitlines()]
 

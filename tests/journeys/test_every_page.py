@@ -26,6 +26,13 @@ def paths(stall: Stall, mei: Person, lan: Person) -> list[str]:
     unpaid, till = placed(mei, stall, key="unpaid"), start_payment(placed(mei, stall, key="till"))
     waiting, cooking = paid(mei, stall, key="paid"), accepted(mei, stall, lan, key="accepted")
     done = completed(mei, stall, lan, key="done")
+    asked = accepted(mei, stall, lan, (stall.fish, 2), key="asked")
+    for accept, instead in ((True, stall.rice), (None, None)):
+        orders.services.propose_amendment(
+            order_id=asked, staff_id=lan.id, line=1, quantity=1, replacement=instead, reason="鱼卖完了"
+        )
+        if accept:
+            orders.services.answer_amendment(order_id=asked, user_id=mei.id, n=1, accept=True)
     cancelled = paid(mei, stall, key="cancelled", note="不要香菜")
     orders.services.cancel(order_id=cancelled, user_id=mei.id, reason="点错了")
     orders.services.add_to_cart(user_id=mei.id, shop_id=stall.shop_id, line=LineRequest(stall.fish, 2))
@@ -37,7 +44,7 @@ def paths(stall: Stall, mei: Person, lan: Person) -> list[str]:
         f"{shop}cart/",
         f"{shop}checkout/",
         "/orders/",
-        *(f"/orders/{number}/" for number in (unpaid, waiting, cooking, done, cancelled)),
+        *(f"/orders/{number}/" for number in (unpaid, waiting, cooking, asked, done, cancelled)),
         f"/orders/{unpaid}/cancel/",
         f"/payments/sandbox/{till}/",
         "/me/",

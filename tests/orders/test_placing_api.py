@@ -50,6 +50,9 @@ def test_an_order_is_answered_whole(mei: Person, stall: Stall) -> None:
         "packing_fee": "1.00",
         "delivery_fee": "6.00",
         "total": "63.00",
+        "refunded_part": "0.00",
+        "net_total": "63.00",
+        "amendments": [],
         "contact": {
             "name": "梅",
             "phone": "13911110001",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from payments import services
 from payments.errors import RefundNotPossible, RefundTooLarge
@@ -97,6 +98,32 @@ def test_nothing_is_left_after_everything() -> None:
     assert ask_refund(payment, ref="2") is None
     assert ask_refund(payment, purpose="late") is None
     assert refunds(payment) == [PRICE]
+
+
+def ask_part(order_id: int, amount: str, ref: str = "1") -> Decimal:
+    """Ask for a part of an order's money; the amount of the refund that was made of it."""
+    using = sharding.shard_of_id(order_id)
+    with transaction.atomic(using=using):
+        number = services.refund_part(order_id=order_id, amount=Decimal(amount), purpose="amend", ref=ref, using=using)
+    return refund_row(number).amount
+
+
+def test_a_part_of_an_order_comes_from_the_payment_that_is_kept() -> None:
+    order_id = new_order()
+    first, second = pending(order_id), pending(order_id, key="pay-2")
+    for payment in (first, second):
+        receive(payment.id, "success")
+    ask_refund(first, purpose="duplicate")
+    for _time in range(2):
+        assert ask_part(order_id, "18.00") == Decimal("18.00")
+    assert (refunds(first), refunds(second)) == ([PRICE], [Decimal("18.00")])
+    with pytest.raises(RefundTooLarge):
+        ask_part(order_id, "38.01", ref="2")
+
+
+def test_no_part_of_what_was_never_paid_goes_back() -> None:
+    with pytest.raises(RefundNotPossible):
+        ask_part(pending().order_id, "18.00")
 
 
 @pytest.mark.parametrize("amount", ["56.01", "1000.00", "0.00", "-1.00"])

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.data
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What belongs to a customer, by the name of its number in a route.
 OBJECTS = {"order_id", "payment_id", "address_id", "line_id"}
-# Numbers and names that are nobody's: a shop, a provider, a path that is refused, a picture.
-NOT_OWNED = {"shop_id", "item_id", "token", "provider", "path", "name", "action"}
+# Numbers and names that are nobody's: a shop, a provider, a path that is refused, a picture, a place within an order.
+NOT_OWNED = {"shop_id", "item_id", "token", "provider", "path", "name", "action", "n"}
 # Other tests ask these: the admin (test_s02), the staff's side (test_s02, test_board_pages).
 ELSEWHERE = ("/admin/", "/api/v1/staff/", "/board/")
 PUBLIC = {
@@ -78,6 +78,7 @@ BODY = {
     "detail": "别人的家 1 号",
     "token": "t" * 20,
     "confirmed": "yes",
+    "accept": True,
 }
 
 

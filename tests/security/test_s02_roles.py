@@ -30,6 +30,7 @@ MAY: dict[str, set[str]] = {
     "cancel": {"manager", "front_desk"},
     "deliver": {"manager", "front_desk", "courier"},
     "complete": {"manager", "courier"},
+    "amendments": {"manager", "front_desk", "kitchen"},
 }
 # The models of the admin for which a role in a shop is enough; others are for superusers, or need Django's permission.
 SEEN_BY_ROLES = {"desk.DeskOrder"}
@@ -47,7 +48,7 @@ def action_of(route: Route) -> str:
 def ask(api: Api, route: Route, order_id: int) -> int:
     path = route.path({"order_id": order_id}).removeprefix("/api/v1/")
     if route.parameters:
-        return api.post(path, {"reason": "太忙了", "minutes": 20}).status_code
+        return api.post(path, {"reason": "太忙了", "minutes": 20, "line": 1, "quantity": 1}).status_code
     return api.get(path).status_code
 
 
