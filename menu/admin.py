@@ -27,10 +27,11 @@ from menu.models import (
     StockAdjustment,
 )
 from waimai.infra.admin import ReadOnlyAdmin, press, record
+from waimai.infra.admin_base import ModelAdmin, TabularInline
 from waimai.infra.errors import DomainError
 
 
-class MenuAdmin(admin.ModelAdmin[Any]):
+class MenuAdmin(ModelAdmin[Any]):
     """A page whose every change bumps its shop's menu version, in the same transaction."""
 
     def shop_id_of(self, obj: Any) -> int:
@@ -65,7 +66,7 @@ class MenuAdmin(admin.ModelAdmin[Any]):
         return found, counts, permissions, [*protected, *filter(None, map(self.why_it_stays, rows))]
 
 
-class OpeningHoursInline(admin.TabularInline[OpeningHours, Shop]):
+class OpeningHoursInline(TabularInline[OpeningHours, Shop]):
     """The week."""
 
     model = OpeningHours
@@ -118,7 +119,7 @@ class CategoryAdmin(MenuAdmin):
         return services.why_category_stays(obj)
 
 
-class OptionGroupInline(admin.TabularInline[OptionGroup, Item]):
+class OptionGroupInline(TabularInline[OptionGroup, Item]):
     """The choices that come with an item; their options are on a page of their own."""
 
     model = OptionGroup
@@ -126,7 +127,7 @@ class OptionGroupInline(admin.TabularInline[OptionGroup, Item]):
     show_change_link = True
 
 
-class ComponentInline(admin.TabularInline[SetMealComponent, Item]):
+class ComponentInline(TabularInline[SetMealComponent, Item]):
     """The dishes of a set meal."""
 
     model = SetMealComponent
@@ -246,7 +247,7 @@ def _ids(queryset: QuerySet[Item]) -> list[int]:
     return sorted(queryset.values_list("pk", flat=True))
 
 
-class OptionInline(admin.TabularInline[Option, OptionGroup]):
+class OptionInline(TabularInline[Option, OptionGroup]):
     """The options of a group."""
 
     model = Option

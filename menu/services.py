@@ -17,6 +17,7 @@ from menu.catalogue import (
     shop_info,
     shops,
 )
+from menu.counting import sold_out_now
 from menu.editing import (
     delete_category,
     delete_item,
@@ -117,6 +118,7 @@ __all__ = [
     "set_stock",
     "shop_info",
     "shops",
+    "sold_out_now",
     "stock_of",
     "stock_problems",
     "stop_selling",

@@ -13,18 +13,19 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from orders import services
-from orders.documents import history_of, lines_of
 from orders.models import Order, OrderChange, Saga
+from orders.page_admin import order_page
 from waimai.infra.admin import DatabaseFilter, ShardedAdmin, press
-from waimai.infra.sharding import shard_of_id
 
+HIDDEN = frozenset({"bucket", "limited", "sold_out", "cart_version"})
+SHOWN = [field.name for field in Order._meta.fields if field.name not in HIDDEN]
 RETRY, UNDO = _("重试"), _("撤销订单")
 
 
@@ -35,22 +36,16 @@ class OrderAdmin(ShardedAdmin):
     list_display = ("id", "shop_name", "status", "payment_status", "total", "contact_name", "placed_at")
     list_filter: ClassVar = [DatabaseFilter, "status", "payment_status"]
     ordering = ("-id",)
-    search_fields = ("=id", "=phone")
-    readonly_fields = ("lines", "timeline")
-    exclude = ("bucket", "limited", "sold_out", "cart_version")
+    search_fields = ("=id", "=user_id")
+    search_help_text = _("订单号、顾客编号或顾客的手机号")
+    fieldsets: ClassVar[Any] = ((_("全部字段"), {"classes": ("collapse",), "fields": SHOWN}),)
 
-    @admin.display(description=_("商品"))
-    def lines(self, order: Order) -> SafeString:
-        """What was ordered."""
-        rows = lines_of([order.pk], using=shard_of_id(order.pk))[order.pk]
-        return format_html_join("", "{} × {} = ¥{}<br>", ((x.name, x.quantity, x.amount) for x in rows))
-
-    @admin.display(description=_("时间线"))
-    def timeline(self, order: Order) -> SafeString:
-        """Every change, oldest first."""
-        rows = history_of([order.pk], using=shard_of_id(order.pk))[order.pk]
-        cells = ((f"{x.at:%F %T}", x.get_actor_display(), x.target, x.reason_text()) for x in rows)
-        return format_html_join("", "{} {} → {} {}<br>", cells)
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The order on one page: see `orders.page_admin`."""
+        context["page"] = order_page(request, context["original"].pk)
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 @admin.register(Saga)

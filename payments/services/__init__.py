@@ -14,6 +14,7 @@ from payments.services.refunding import refund_order, request_refund, send_refun
 from payments.services.sandbox import tell_sandbox
 from payments.services.settling import lock_payments
 from payments.services.webhooks import MAX_WEBHOOK_BYTES, handle_webhook
+from payments.services.wording import payment_state, refund_state
 
 __all__ = [
     "MAX_WEBHOOK_BYTES",
@@ -34,11 +35,13 @@ __all__ = [
     "lock_payments",
     "money_of_orders",
     "payment_problems",
+    "payment_state",
     "poll_payment",
     "provider_labels",
     "reconcile",
     "reconcile_yesterday",
     "refund_order",
+    "refund_state",
     "request_refund",
     "send_refund",
     "send_refunds_now",

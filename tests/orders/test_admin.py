@@ -170,7 +170,8 @@ def test_customers_do_not_enter(mei: Person) -> None:
 
 def test_an_order_shows_its_lines_and_its_timeline(boss: Client, evening: dict[str, int]) -> None:
     page = boss.get(f"/admin/orders/order/{evening['rejected']}/change/").content.decode()
-    assert "酸菜鱼 × 1 = ¥56.00" in page
+    assert "酸菜鱼 × 1" in page
+    assert "¥56.00" in page
     assert "太忙了" in page
 
 

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, override
 
 from waimai.infra import outbox, sharding
+from waimai.infra.admin_base import ModelAdmin, UncountedPaginator
 from waimai.infra.breaker import State, breakers
 from waimai.infra.errors import DomainError
 from waimai.infra.models import Breaker, OutboxMessage
@@ -81,7 +82,7 @@ class DatabaseFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class ReadOnlyAdmin(ModelAdmin[Any]):
     """A table to look at, perhaps with buttons (actions with `permissions=["operate"]`)."""
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -124,6 +125,8 @@ class ShardedAdmin(ReadOnlyAdmin):
 
     list_filter: ClassVar[Any] = [DatabaseFilter]
     show_full_result_count = False
+    paginator = UncountedPaginator
+    list_disable_select_all = True
 
     def databases(self) -> list[str]:
         """The databases that have this table."""
