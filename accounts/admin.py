@@ -24,6 +24,7 @@ from waimai.infra.admin import press
 from waimai.infra.admin_base import (
     AdminPasswordChangeForm,
     AdminUserCreationForm,
+    Growing,
     ModelAdmin,
     PasswordWidget,
     TabularInline,
@@ -121,7 +122,7 @@ class AddressInline(TabularInline[Address, User]):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):
+class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
     """People."""
 
     form = UserForm
@@ -129,7 +130,8 @@ class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):
     change_password_form = AdminPasswordChangeForm
     list_display = ("__str__", "phone", "username", "is_staff", "is_active", "date_joined", "last_login")
     list_filter = ("is_staff", "is_active", "is_superuser", "memberships__group")
-    search_fields = ("phone", "username", "nickname")
+    search_fields = ("^phone", "^username")
+    search_help_text = _("手机号或用户名的开头")
     ordering = ("-pk",)
     readonly_fields = ("openid", "last_login", "date_joined")
     inlines = (MembershipInline, AddressInline)
@@ -174,12 +176,14 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
 
 
 @admin.register(Address)
-class AddressAdmin(ModelAdmin[Address]):
+class AddressAdmin(Growing, ModelAdmin[Address]):
     """Addresses. Which one is the default is changed by the service only."""
 
     list_display = ("contact_name", "phone", "region", "detail", "label", "is_default", "user")
     list_select_related = ("user",)
-    search_fields = ("contact_name", "phone", "detail", "user__phone")
+    search_fields = ("^user__phone", "^user__username")
+    search_help_text = _("用户的手机号或用户名的开头")
+    ordering = ("-pk",)
     autocomplete_fields = ("user",)
     readonly_fields = ("is_default",)
     actions = ("make_default",)
@@ -224,5 +228,5 @@ class MembershipAdmin(RolesOnly, ModelAdmin[Membership]):
     list_display = ("user", "shop_id", "group")
     list_select_related = ("user", "group")
     list_filter = ("group", "shop_id")
-    search_fields = ("user__username", "user__nickname", "user__phone")
+    search_fields = ("^user__username", "^user__nickname", "^user__phone")
     autocomplete_fields = ("user",)

@@ -18,6 +18,7 @@ from accounts.addresses import (
 )
 from accounts.closing import close_account, closed_accounts, erase_all_again, mark_erased
 from accounts.codes import CodeSent, send_code
+from accounts.finding import id_of_phone
 from accounts.housekeeping import purge_expired
 from accounts.logins import login_staff, login_with_code, login_with_password, user_of_session
 from accounts.profiles import (
@@ -77,6 +78,7 @@ __all__ = [
     "get_address",
     "get_addresses",
     "has_permission_somewhere",
+    "id_of_phone",
     "issue_tokens",
     "list_addresses",
     "login_staff",

@@ -11,3 +11,4 @@ class MenuConfig(AppConfig):
 
     name = "menu"
     verbose_name = _("菜单")
+    admin_order = 2

@@ -13,6 +13,7 @@ class OrdersConfig(AppConfig):
 
     name = "orders"
     verbose_name = _("订单")
+    admin_order = 3
 
     def ready(self) -> None:
         """Register what orders hear, what the clock wakes and where a crash can be rehearsed."""

@@ -21,6 +21,15 @@ from waimai.infra.errors import ServiceUnavailable
 from waimai.infra.sharding import shard_of_id
 
 Found = dict[str, Any]
+# How the lists of orders colour where one stands.
+STATUS_COLOURS = {
+    "paid": "danger",
+    "accepted": "warning",
+    "delivering": "info",
+    "completed": "success",
+    "pending_payment": "info",
+}
+MONEY_COLOURS = {"paid": "success", "refunding": "warning", "refunded": "danger"}
 
 
 def line_text(line: Document) -> str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 import accounts.services
 from orders.desk import services
 from orders.desk.models import DeskOrder
-from orders.page_admin import order_page
+from orders.page_admin import STATUS_COLOURS, line_text, order_page
 from waimai.infra.admin import ReadOnlyAdmin, press, record
-from waimai.infra.admin_base import ActionForm, TextWidget, UncountedPaginator
+from waimai.infra.admin_base import ActionForm, Growing, TextWidget, coloured
+from waimai.infra.db import by_index
 from waimai.infra.exports import csv_response
 
 if TYPE_CHECKING:
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
 # Not for people: the dishes say it better.
 EXPORTED = ("order_id", "shop_name", "status", "payment_status", "total", "paid_at", "contact_name", "note")
 MOST_EXPORTED = 10_000
+# How far back one looks for what no index leads to, and how long the digits of each are.
+DAYS_OF_NUMBERS, DAYS_OF_PHONES = 1, 7
+LONGEST_NUMBER, LONGEST_PHONE = 5, 12
+# The index of the rows of a day.
+OF_A_DAY = "desk_day"
 # What the order's own page has buttons for, and which of them want a reason.
 BUTTONS = {
     "accept": _("接单"),
@@ -46,13 +55,13 @@ class ReasonForm(ActionForm):
 
 
 @admin.register(DeskOrder)
-class DeskOrderAdmin(ReadOnlyAdmin):
+class DeskOrderAdmin(Growing, ReadOnlyAdmin):
     """The paid orders of the shops this person works for."""
 
-    list_display = ("order_id", "shop_name", "status", "payment_status", "total", "contact_name", "paid_at", "note")
+    list_display = ("order_id", "pickup", "state", "dishes", "total", "contact_name", "paid_at", "note", "shop_name")
     list_filter: ClassVar = ["status", "payment_status", "business_date"]
-    search_fields = ("=order_id", "=phone")
-    ordering = ("-paid_at",)
+    search_fields = ("=order_id",)
+    search_help_text = _("订单号、取餐号（昨天和今天）或电话（最近七天）")
     fieldsets: ClassVar[Any] = (
         (
             _("全部字段"),
@@ -61,9 +70,6 @@ class DeskOrderAdmin(ReadOnlyAdmin):
     )
     action_form = ReasonForm
     actions = ("accept", "reject", "deliver", "complete", "cancel", "export")
-    show_full_result_count = False
-    paginator = UncountedPaginator
-    list_disable_select_all = True
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """For everybody who works in a shop."""
@@ -79,7 +85,45 @@ class DeskOrderAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeskOrder]:
         """The rows of this person's shops."""
-        return services.visible_to(request.user.pk or 0).order_by("-paid_at", "-order_id")
+        return services.visible_to(request.user.pk or 0).order_by(*self.get_ordering(request))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> DeskOrder | None:
+        """A row of this person's shops. Raises Http404 for another's, as for one that doesn't exist."""
+        found: DeskOrder | None = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Newest first: of one state by the index of states, of all by their numbers, which rise with time."""
+        return ("-paid_at", "-order_id") if "status__exact" in request.GET else ("-order_id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[DeskOrder], search_term: str
+    ) -> tuple[QuerySet[DeskOrder], bool]:
+        """What people call out or phone from is looked for among the latest days, by the index of days."""
+        term = search_term.strip()
+        days, column = (DAYS_OF_NUMBERS, "number") if len(term) <= LONGEST_NUMBER else (DAYS_OF_PHONES, "phone")
+        if not term.isascii() or not term.isdigit() or len(term) > LONGEST_PHONE:
+            return super().get_search_results(request, queryset, search_term)
+        since = timezone.localdate() - timedelta(days=days)
+        return by_index(queryset, OF_A_DAY).filter(business_date__gte=since, **{column: term}), False
+
+    @admin.display(description=_("取餐号"), ordering="number")
+    def pickup(self, row: DeskOrder) -> int | None:
+        """What people call out."""
+        return row.number
+
+    @admin.display(description=_("状态"), ordering="status")
+    @coloured(STATUS_COLOURS)
+    def state(self, row: DeskOrder) -> tuple[str, str]:
+        """Where it stands."""
+        return row.status, str(row.get_status_display())
+
+    @admin.display(description=_("商品"))
+    def dishes(self, row: DeskOrder) -> str:
+        """What to cook, as far as it fits."""
+        return Truncator("、".join(map(line_text, row.lines))).chars(60)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """What this person may do in some shop; in which, is decided order by order."""

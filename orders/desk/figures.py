@@ -81,7 +81,9 @@ def of_today(*, days: dict[date, list[int]]) -> dict[tuple[int, str], Figures]:
         )
     )
     return {
-        (row["shop_id"], row["name"]): Figures(**{key: row[key] for key in ("paid", "valid", "completed", "turnover")})
+        (row["shop_id"], row["name"]): Figures(
+            paid=row["paid"], valid=row["valid"], completed=row["completed"], turnover=row["turnover"].quantize(CENT)
+        )
         for row in rows
     }
 
