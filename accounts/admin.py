@@ -127,6 +127,7 @@ class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
 
     form = UserForm
     add_form = NewUserForm
+    compressed_fields = False
     change_password_form = AdminPasswordChangeForm
     list_display = ("__str__", "phone", "username", "is_staff", "is_active", "date_joined", "last_login")
     list_filter = ("is_staff", "is_active", "is_superuser", "memberships__group")
@@ -173,6 +174,9 @@ class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     """Roles, and what each may do."""
+
+    # The two lists of permissions leave no room for a label beside them.
+    compressed_fields = False
 
 
 @admin.register(Address)

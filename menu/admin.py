@@ -163,6 +163,8 @@ class ItemAdmin(MenuAdmin):
         ("portions", "counters"),
     )
     inlines = (OptionGroupInline, ComponentInline)
+    # Three fields in a row leave no room for labels beside them.
+    compressed_fields = False
     action_form = forms.StockActionForm
     actions = ("put_on_sale", "stop_selling", "sold_out", "set_stock")
 

@@ -8,12 +8,17 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
-TITLE = _("waimai 管理后台")
+TITLE, TODAY = _("waimai 管理后台"), _("今日概览")
 
 
 def style(request: HttpRequest) -> str:
     """What Unfold's own style sheet lacks for our pages."""
     return static("css/admin.css")
+
+
+def icon(request: HttpRequest) -> str:
+    """The one of the customers' pages."""
+    return static("img/icon.svg")
 
 
 # Read by Unfold from the settings.
@@ -26,6 +31,7 @@ LOOK: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",
     "STYLES": [style],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": icon}],
     "COLORS": {
         "primary": {
             "50": "#fff4ed",

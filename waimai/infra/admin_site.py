@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from unfold.sites import UnfoldAdminSite
 
-from waimai.infra.admin_look import TITLE
+from waimai.infra.admin_look import TITLE, TODAY
 
 LAST = 9
 
@@ -18,6 +18,7 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
     """Unfold's site, without its search: that keeps what it found in the cache, which we may have to do without."""
 
     site_title = site_header = TITLE
+    index_title = TODAY
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The apps as their configurations order them (`admin_order`): first what is looked at all day."""
