@@ -10,7 +10,7 @@ import pytest
 from accounts.models import User
 from menu.models import Item
 from orders.desk.models import DeskOrder
-from tests.factories import Person, Stall, order, paid, settle
+from tests.factories import Person, Stall, order, paid, settle, stock
 from tests.support.chromium import DESKTOP, PHONE, TOO_WIDE, Visit
 from tests.support.server import Server
 
@@ -50,6 +50,13 @@ def test_a_shift_in_the_admin(
 
         open_("/admin/menu/item/")
         page.locator(f'a[href*="/item/{stall.fish}/change/"]').first.wait_for()
+        page.locator(f'input.action-select[value="{stall.rice}"]').first.check()
+        page.locator("select[name=action]").select_option("set_stock")
+        page.fill("[name=portions]", "7")
+        edge = page.locator("button[name=index]").evaluate("it => it.getBoundingClientRect().right")
+        assert edge <= size["width"], "the button of the actions stands outside"
+        page.locator("button[name=index]").click()
+        page.locator("#changelist").get_by_text("7", exact=True).first.wait_for()
         open_(f"/admin/menu/item/{stall.fish}/change/")
         page.fill("[name=price]", "57.50")
         page.get_by_role("button", name=words["save"], exact=True).click()
@@ -81,4 +88,5 @@ def test_a_shift_in_the_admin(
     there.finish(150)
     assert wrong == []
     assert str(Item.objects.get(pk=stall.fish).price) == "57.50"
+    assert stock(stall.rice)[0] == 7
     assert (order(order_id).status, DeskOrder.objects.get(order_id=order_id).status) == ("accepted", "accepted")
