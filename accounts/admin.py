@@ -7,8 +7,8 @@ from typing import Any, cast
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import authenticate
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.db.models import ForeignKey, QuerySet
 from django.forms import ModelChoiceField, ModelForm
@@ -21,9 +21,19 @@ from accounts import forms, services
 from accounts.models import Address, Membership, User
 from accounts.staff import ROLES
 from waimai.infra.admin import press
+from waimai.infra.admin_base import (
+    AdminPasswordChangeForm,
+    AdminUserCreationForm,
+    Growing,
+    ModelAdmin,
+    PasswordWidget,
+    TabularInline,
+    TextWidget,
+    UserChangeForm,
+)
 
-# Rows that the machinery keeps; made or edited by hand they only do harm.
-for _model in (BlacklistedToken, OutstandingToken, TOTPDevice):
+# Rows that the machinery keeps; made or edited by hand they only do harm. Groups have a page of ours, below.
+for _model in (BlacklistedToken, OutstandingToken, TOTPDevice, Group):
     admin.site.unregister(_model)
 
 
@@ -35,6 +45,11 @@ class StaffAuthenticationForm(AdminAuthenticationForm):
         "invalid_login": _("用户名、密码或动态验证码不正确，或尝试过于频繁。"),
     }
     otp = forms.otp_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, widget in {"username": TextWidget, "password": PasswordWidget, "otp": TextWidget}.items():
+            self.fields[name].widget = widget(self.fields[name].widget.attrs)
 
     def clean(self) -> dict[str, Any]:
         """Ask the same door as every other login of staff. Raises ValidationError."""
@@ -84,14 +99,14 @@ class RolesOnly:
         return field
 
 
-class MembershipInline(RolesOnly, admin.TabularInline[Membership, User]):
+class MembershipInline(RolesOnly, TabularInline[Membership, User]):
     """In which shops somebody works, and as what."""
 
     model = Membership
     extra = 0
 
 
-class AddressInline(admin.TabularInline[Address, User]):
+class AddressInline(TabularInline[Address, User]):
     """Where somebody lives; changed on the address's own page."""
 
     model = Address
@@ -107,14 +122,17 @@ class AddressInline(admin.TabularInline[Address, User]):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User]):
+class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
     """People."""
 
     form = UserForm
     add_form = NewUserForm
+    compressed_fields = False
+    change_password_form = AdminPasswordChangeForm
     list_display = ("__str__", "phone", "username", "is_staff", "is_active", "date_joined", "last_login")
     list_filter = ("is_staff", "is_active", "is_superuser", "memberships__group")
-    search_fields = ("phone", "username", "nickname")
+    search_fields = ("^phone", "^username")
+    search_help_text = _("手机号或用户名的开头")
     ordering = ("-pk",)
     readonly_fields = ("openid", "last_login", "date_joined")
     inlines = (MembershipInline, AddressInline)
@@ -153,13 +171,23 @@ class UserAdmin(DjangoUserAdmin[User]):
         self.message_user(request, _("已启用 %(count)d 位用户") % {"count": count})
 
 
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
+    """Roles, and what each may do."""
+
+    # The two lists of permissions leave no room for a label beside them.
+    compressed_fields = False
+
+
 @admin.register(Address)
-class AddressAdmin(admin.ModelAdmin[Address]):
+class AddressAdmin(Growing, ModelAdmin[Address]):
     """Addresses. Which one is the default is changed by the service only."""
 
     list_display = ("contact_name", "phone", "region", "detail", "label", "is_default", "user")
     list_select_related = ("user",)
-    search_fields = ("contact_name", "phone", "detail", "user__phone")
+    search_fields = ("^user__phone", "^user__username")
+    search_help_text = _("用户的手机号或用户名的开头")
+    ordering = ("-pk",)
     autocomplete_fields = ("user",)
     readonly_fields = ("is_default",)
     actions = ("make_default",)
@@ -198,11 +226,11 @@ class AddressAdmin(admin.ModelAdmin[Address]):
 
 
 @admin.register(Membership)
-class MembershipAdmin(RolesOnly, admin.ModelAdmin[Membership]):
+class MembershipAdmin(RolesOnly, ModelAdmin[Membership]):
     """Who works where."""
 
     list_display = ("user", "shop_id", "group")
     list_select_related = ("user", "group")
     list_filter = ("group", "shop_id")
-    search_fields = ("user__username", "user__nickname", "user__phone")
+    search_fields = ("^user__username", "^user__nickname", "^user__phone")
     autocomplete_fields = ("user",)

@@ -11,6 +11,7 @@ class AccountsConfig(AppConfig):
 
     name = "accounts"
     verbose_name = _("用户与员工")
+    admin_order = 5
 
     def ready(self) -> None:
         """Register the system checks and the housekeeping."""

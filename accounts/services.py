@@ -18,6 +18,7 @@ from accounts.addresses import (
 )
 from accounts.closing import close_account, closed_accounts, erase_all_again, mark_erased
 from accounts.codes import CodeSent, send_code
+from accounts.finding import id_of_phone
 from accounts.housekeeping import purge_expired
 from accounts.live_tickets import GOOD_FOR_SECONDS as LIVE_TICKET_SECONDS
 from accounts.live_tickets import caller_of_ticket, live_ticket
@@ -81,6 +82,7 @@ __all__ = [
     "get_address",
     "get_addresses",
     "has_permission_somewhere",
+    "id_of_phone",
     "issue_tokens",
     "list_addresses",
     "live_ticket",

@@ -23,14 +23,15 @@ from menu.models import (
     OptionGroup,
     SetMealComponent,
     Shop,
-    Stock,
-    StockAdjustment,
 )
-from waimai.infra.admin import ReadOnlyAdmin, press, record
+from menu.own_admin import OwnRelatedFilter, OwnRows, OwnShopsOnly, own_shops
+from menu.stock_admin import LeftFilter
+from waimai.infra.admin import press, record
+from waimai.infra.admin_base import ModelAdmin, TabularInline
 from waimai.infra.errors import DomainError
 
 
-class MenuAdmin(admin.ModelAdmin[Any]):
+class MenuAdmin(OwnRows, ModelAdmin[Any]):
     """A page whose every change bumps its shop's menu version, in the same transaction."""
 
     def shop_id_of(self, obj: Any) -> int:
@@ -65,7 +66,7 @@ class MenuAdmin(admin.ModelAdmin[Any]):
         return found, counts, permissions, [*protected, *filter(None, map(self.why_it_stays, rows))]
 
 
-class OpeningHoursInline(admin.TabularInline[OpeningHours, Shop]):
+class OpeningHoursInline(TabularInline[OpeningHours, Shop]):
     """The week."""
 
     model = OpeningHours
@@ -78,12 +79,19 @@ class ShopAdmin(MenuAdmin):
 
     form = forms.ShopForm
     list_display = ("name", "is_open", "minimum_order", "delivery_fee", "packing_fee", "prep_minutes")
+    list_filter = ("is_open",)
+    search_fields = ("^name",)
     inlines = (OpeningHoursInline,)
     actions = ("open_shops", "close_shops")
+    shop_path = "pk"
 
     def shop_id_of(self, obj: Any) -> int:
         """Itself."""
         return int(obj.pk)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Only for who works everywhere: a new shop is nobody's yet."""
+        return own_shops(request) is None and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never."""
@@ -106,7 +114,7 @@ class CategoryAdmin(MenuAdmin):
 
     form = forms.CategoryForm
     list_display = ("name", "shop", "kind", "sort", "is_active")
-    list_filter = ("shop", "kind")
+    list_filter = (("shop", OwnRelatedFilter), "kind", "is_active")
     search_fields = ("name",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -118,7 +126,7 @@ class CategoryAdmin(MenuAdmin):
         return services.why_category_stays(obj)
 
 
-class OptionGroupInline(admin.TabularInline[OptionGroup, Item]):
+class OptionGroupInline(TabularInline[OptionGroup, Item]):
     """The choices that come with an item; their options are on a page of their own."""
 
     model = OptionGroup
@@ -126,7 +134,7 @@ class OptionGroupInline(admin.TabularInline[OptionGroup, Item]):
     show_change_link = True
 
 
-class ComponentInline(admin.TabularInline[SetMealComponent, Item]):
+class ComponentInline(OwnShopsOnly, TabularInline[SetMealComponent, Item]):
     """The dishes of a set meal."""
 
     model = SetMealComponent
@@ -142,7 +150,7 @@ class ItemAdmin(MenuAdmin):
 
     form = forms.ItemForm
     list_display = ("name", "shop", "category", "kind", "price", "on_sale", "portions_left")
-    list_filter = ("shop", "kind", "on_sale", "category")
+    list_filter = ("on_sale", LeftFilter, "kind", ("shop", OwnRelatedFilter), ("category", OwnRelatedFilter))
     list_select_related = ("shop", "category", "stock")
     search_fields = ("name",)
     readonly_fields = ("preview", "counters")
@@ -155,6 +163,8 @@ class ItemAdmin(MenuAdmin):
         ("portions", "counters"),
     )
     inlines = (OptionGroupInline, ComponentInline)
+    # Three fields in a row leave no room for labels beside them.
+    compressed_fields = False
     action_form = forms.StockActionForm
     actions = ("put_on_sale", "stop_selling", "sold_out", "set_stock")
 
@@ -246,7 +256,7 @@ def _ids(queryset: QuerySet[Item]) -> list[int]:
     return sorted(queryset.values_list("pk", flat=True))
 
 
-class OptionInline(admin.TabularInline[Option, OptionGroup]):
+class OptionInline(TabularInline[Option, OptionGroup]):
     """The options of a group."""
 
     model = Option
@@ -260,29 +270,12 @@ class OptionGroupAdmin(MenuAdmin):
 
     list_display = ("name", "item", "min", "max", "sort")
     list_select_related = ("item",)
+    list_filter = (("item__shop", OwnRelatedFilter),)
     search_fields = ("name", "item__name")
     autocomplete_fields = ("item",)
+    shop_path = "item__shop_id"
     inlines = (OptionInline,)
 
     def shop_id_of(self, obj: Any) -> int:
         """The item's."""
         return int(obj.item.shop_id)
-
-
-@admin.register(Stock)
-class StockAdmin(ReadOnlyAdmin):
-    """Portions: to look at. They are changed on the item's page."""
-
-    list_display = ("item", "limited", "available", "held", "sold", "back_at")
-    list_select_related = ("item",)
-    search_fields = ("item__name",)
-
-
-@admin.register(StockAdjustment)
-class StockAdjustmentAdmin(ReadOnlyAdmin):
-    """What staff added and took away: to look at."""
-
-    list_display = ("made_at", "item", "delta", "reason")
-    list_select_related = ("item",)
-    search_fields = ("item__name",)
-    ordering = ("-pk",)

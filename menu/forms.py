@@ -6,13 +6,13 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
-from django.contrib.admin.helpers import ActionForm
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from menu import services
 from menu.models import Item, Kind, Shop
+from waimai.infra.admin_base import ActionForm, FileWidget, NumberWidget, TextWidget
 from waimai.infra.errors import DomainError
 
 MOST_PORTIONS = 1_000_000
@@ -59,7 +59,10 @@ class ItemForm(NameOncePerShop):
     """A dish or a set meal, with an upload for its picture and the number of its portions."""
 
     picture = forms.FileField(
-        label=gettext_lazy("上传图片"), required=False, help_text=gettext_lazy("JPEG、PNG 或 WebP，不超过 5 MB。")
+        label=gettext_lazy("上传图片"),
+        required=False,
+        widget=FileWidget,
+        help_text=gettext_lazy("JPEG、PNG 或 WebP，不超过 5 MB。"),
     )
     # The value that was shown comes back with the form: portions sold meanwhile are no change made by this person.
     portions = forms.IntegerField(
@@ -67,6 +70,7 @@ class ItemForm(NameOncePerShop):
         required=False,
         min_value=0,
         max_value=MOST_PORTIONS,
+        widget=NumberWidget,
         show_hidden_initial=True,
         help_text=gettext_lazy("留空表示不限。"),
     )
@@ -151,9 +155,9 @@ class SoldOutForm(forms.Form):
 class StockActionForm(ActionForm):
     """The action bar above the list of items. The actions read what was typed: Django would say "no action" of it."""
 
-    portions = forms.CharField(label=gettext_lazy("份数"), required=False, widget=forms.NumberInput)
+    portions = forms.CharField(label=gettext_lazy("份数"), required=False, widget=NumberWidget)
     back_at = forms.CharField(
         label=gettext_lazy("恢复时间（售罄时，留空为次日）"),
         required=False,
-        widget=forms.TextInput(attrs={"type": "time"}),
+        widget=TextWidget(attrs={"type": "time"}),
     )

@@ -18,6 +18,7 @@ from menu.catalogue import (
     shop_of_item,
     shops,
 )
+from menu.counting import sold_out_now
 from menu.editing import (
     delete_category,
     delete_item,
@@ -120,6 +121,7 @@ __all__ = [
     "shop_info",
     "shop_of_item",
     "shops",
+    "sold_out_now",
     "stock_of",
     "stock_problems",
     "stop_selling",

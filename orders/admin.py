@@ -13,18 +13,22 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+import accounts.services
 from orders import services
-from orders.documents import history_of, lines_of
 from orders.models import Order, OrderChange, Saga
-from waimai.infra.admin import DatabaseFilter, ShardedAdmin, press
-from waimai.infra.sharding import shard_of_id
+from orders.page_admin import MONEY_COLOURS, STATUS_COLOURS, order_page
+from waimai.infra.admin import DatabaseFilter, ShardedAdmin, as_id, press
+from waimai.infra.admin_base import coloured, link_to
+from waimai.infra.sharding import shard_of_user
 
+HIDDEN = frozenset({"bucket", "limited", "sold_out", "cart_version"})
+SHOWN = [field.name for field in Order._meta.fields if field.name not in HIDDEN]
+SAGA_COLOURS = {"stuck": "danger", "compensating": "warning", "running": "info", "done": "success"}
 RETRY, UNDO = _("重试"), _("撤销订单")
 
 
@@ -32,32 +36,52 @@ RETRY, UNDO = _("重试"), _("撤销订单")
 class OrderAdmin(ShardedAdmin):
     """Orders of one shard at a time, found by their number on any."""
 
-    list_display = ("id", "shop_name", "status", "payment_status", "total", "contact_name", "placed_at")
+    list_display = ("id", "shop_name", "state", "money", "total", "contact_name", "placed_at")
     list_filter: ClassVar = [DatabaseFilter, "status", "payment_status"]
     ordering = ("-id",)
-    search_fields = ("=id", "=phone")
-    readonly_fields = ("lines", "timeline")
-    exclude = ("bucket", "limited", "sold_out", "cart_version")
+    search_fields = ("=id",)
+    search_help_text = _("订单号或顾客的手机号")
+    fieldsets: ClassVar[Any] = ((_("全部字段"), {"classes": ("collapse",), "fields": SHOWN}),)
 
-    @admin.display(description=_("商品"))
-    def lines(self, order: Order) -> SafeString:
-        """What was ordered."""
-        rows = lines_of([order.pk], using=shard_of_id(order.pk))[order.pk]
-        return format_html_join("", "{} × {} = ¥{}<br>", ((x.name, x.quantity, x.amount) for x in rows))
+    @admin.display(description=_("状态"), ordering="status")
+    @coloured(STATUS_COLOURS)
+    def state(self, order: Order) -> tuple[str, str]:
+        """Where it stands."""
+        return order.status, str(order.get_status_display())
 
-    @admin.display(description=_("时间线"))
-    def timeline(self, order: Order) -> SafeString:
-        """Every change, oldest first."""
-        rows = history_of([order.pk], using=shard_of_id(order.pk))[order.pk]
-        cells = ((f"{x.at:%F %T}", x.get_actor_display(), x.target, x.reason_text()) for x in rows)
-        return format_html_join("", "{} {} → {} {}<br>", cells)
+    @admin.display(description=_("支付状态"), ordering="payment_status")
+    @coloured(MONEY_COLOURS)
+    def money(self, order: Order) -> tuple[str, str]:
+        """Where its money stands."""
+        return order.payment_status, str(order.get_payment_status_display())
+
+    def alias_of(self, request: HttpRequest) -> str:
+        """One customer's orders, as that person's page asks for them, stand on that person's shard."""
+        customer = as_id(request.GET.get("user_id", ""))
+        return shard_of_user(customer) if customer else super().alias_of(request)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        """By the order's number or the customer's phone; orders have no index of phones, people do."""
+        customer = accounts.services.id_of_phone(search_term.strip())
+        if customer is not None:
+            return queryset.using(shard_of_user(customer)).filter(user_id=customer), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The order on one page: see `orders.page_admin`."""
+        context["page"] = order_page(request, context["original"].pk)
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 @admin.register(Saga)
 class SagaAdmin(ShardedAdmin):
     """How far each order's saga is; stuck ones can be run again, or undone."""
 
-    list_display = ("order_id", "state", "step", "attempts", "error", "next_at", "since")
+    list_display = ("order_id", "condition", "step", "attempts", "error", "next_at", "since")
     list_filter: ClassVar = [DatabaseFilter, "state", "step"]
     ordering = ("-order_id",)
     search_fields = ("=order_id",)
@@ -71,6 +95,12 @@ class SagaAdmin(ShardedAdmin):
         rows: QuerySet[Saga] = super().rows_on(alias).annotate(changed_at=Subquery(changes.values("at")[:1]))
         return rows
 
+    @admin.display(description=_("状态"), ordering="state")
+    @coloured(SAGA_COLOURS)
+    def condition(self, saga: Saga) -> tuple[str, str]:
+        """Whether it goes on."""
+        return saga.state, str(saga.get_state_display())
+
     @admin.display(description=_("开始于"))
     def since(self, saga: Saga) -> str:
         """Since when it is at this step."""
@@ -79,8 +109,7 @@ class SagaAdmin(ShardedAdmin):
     @admin.display(description=_("订单"))
     def order(self, saga: Saga) -> SafeString:
         """The order, and the way to it."""
-        link = reverse("admin:orders_order_change", args=[saga.order_id])
-        return format_html('<a href="{}">{}</a>', link, saga.order_id)
+        return link_to("orders_order", saga.order_id)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -11,6 +11,7 @@ class PaymentsConfig(AppConfig):
 
     name = "payments"
     verbose_name = _("支付")
+    admin_order = 4
 
     def ready(self) -> None:
         """Register timers and system checks."""

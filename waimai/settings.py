@@ -12,7 +12,7 @@ from typing import Any
 import django_stubs_ext
 import environ
 
-from waimai.infra import browser, parts
+from waimai.infra import admin_look, browser, parts
 from waimai.timetable import TIMETABLE
 
 # Lets code say `ModelAdmin[Shop]` at run time, as the type checker wants it said.
@@ -36,7 +36,8 @@ WAIMAI_TRUSTED_PROXIES = env.list("WAIMAI_TRUSTED_PROXIES", default=[])
 WAIMAI_METRICS_NETWORKS = env.list("WAIMAI_METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "waimai.infra.admin_apps.StaffSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -260,6 +261,7 @@ WAIMAI_SANDBOX_SECRET = env.str("WAIMAI_SANDBOX_SECRET", default="")
 WAIMAI_DEMO = parts.demo_wanted(env)
 
 # --- the browser's side ---
+UNFOLD = admin_look.LOOK | {"DASHBOARD_CALLBACK": "orders.desk.front_admin.glance"}
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": browser.pages_policy(parts.picture_origins(env))}
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True

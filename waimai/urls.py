@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.utils.translation import gettext_lazy as _
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import accounts.urls
@@ -16,8 +15,6 @@ from waimai.infra import health, http, media, metrics
 
 handler404 = "waimai.infra.http.not_found"
 handler500 = "waimai.infra.http.server_error"
-
-admin.site.site_header = admin.site.site_title = _("waimai 管理后台")
 
 APPS = (accounts.urls, menu.urls, payments.urls, orders.urls, orders.desk.urls)
 

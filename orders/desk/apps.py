@@ -14,6 +14,7 @@ class DeskConfig(AppConfig):
     name = "orders.desk"
     label = "desk"
     verbose_name = _("店铺看板")
+    admin_order = 1
 
     def ready(self) -> None:
         """Register what the desk hears."""

@@ -27,6 +27,11 @@ def labels() -> dict[str, StrOrPromise]:
     return {name: _KNOWN[name].label for name in offered()}
 
 
+def every() -> dict[str, StrOrPromise]:
+    """`labels` of those too that aren't offered any more: their payments stay."""
+    return {name: provider.label for name, provider in _KNOWN.items()}
+
+
 def get(name: str) -> Provider:
     """An offered provider by its name. Raises NotFound for any other."""
     if name not in offered():

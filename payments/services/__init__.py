@@ -14,6 +14,7 @@ from payments.services.refunding import refund_order, refund_part, request_refun
 from payments.services.sandbox import tell_sandbox
 from payments.services.settling import lock_payments
 from payments.services.webhooks import MAX_WEBHOOK_BYTES, handle_webhook
+from payments.services.wording import payment_state, refund_state
 
 __all__ = [
     "MAX_WEBHOOK_BYTES",
@@ -34,12 +35,14 @@ __all__ = [
     "lock_payments",
     "money_of_orders",
     "payment_problems",
+    "payment_state",
     "poll_payment",
     "provider_labels",
     "reconcile",
     "reconcile_yesterday",
     "refund_order",
     "refund_part",
+    "refund_state",
     "request_refund",
     "send_refund",
     "send_refunds_now",

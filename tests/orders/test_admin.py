@@ -170,7 +170,8 @@ def test_customers_do_not_enter(mei: Person) -> None:
 
 def test_an_order_shows_its_lines_and_its_timeline(boss: Client, evening: dict[str, int]) -> None:
     page = boss.get(f"/admin/orders/order/{evening['rejected']}/change/").content.decode()
-    assert "酸菜鱼 × 1 = ¥56.00" in page
+    assert "酸菜鱼 × 1" in page
+    assert "¥56.00" in page
     assert "太忙了" in page
 
 
@@ -222,7 +223,7 @@ def test_staff_see_their_shops_orders_only(mei: Person, stall: Stall, lan: Perso
     page = client_of(lan).get(DESK).content.decode()
     assert str(here) in page
     assert str(there) not in page
-    assert client_of(lan).get(f"{DESK}{there}/change/").status_code in (302, 403)
+    assert client_of(lan).get(f"{DESK}{there}/change/").status_code in (403, 404)
 
 
 def test_the_row_shows_what_to_cook(mei: Person, stall: Stall, lan: Person) -> None:

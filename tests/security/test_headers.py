@@ -45,9 +45,22 @@ def test_every_answer_has_the_headers(path: str) -> None:
     assert "camera=()" in answer["Permissions-Policy"]
     policy = answer["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy
-    assert "unsafe-eval" not in policy
-    assert ("unsafe-inline" in policy) == (path == "/api/v1/docs/")
+    assert ("unsafe-eval" in policy) == path.startswith("/admin/")
+    assert ("unsafe-inline" in policy) == (path in {"/api/v1/docs/", "/admin/login/"})
     answer.close()
+
+
+def test_the_admins_scripts_are_files_of_ours() -> None:
+    policy = Client().get("/admin/login/")["Content-Security-Policy"].split("; ")
+    assert "script-src 'self' 'unsafe-eval'" in policy
+    assert "default-src 'self'" in policy
+
+
+@pytest.mark.parametrize("path", ["/", "/login/", "/administration/", "/nowhere/admin/", "/me/"])
+def test_pages_beside_the_admin_stay_strict(path: str) -> None:
+    policy = Client().get(path)["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'self'" in policy
 
 
 def test_json_may_do_nothing_in_a_browser() -> None:

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, override
 
 from waimai.infra import outbox, sharding
+from waimai.infra.admin_base import Growing, ModelAdmin
 from waimai.infra.breaker import State, breakers
 from waimai.infra.errors import DomainError
 from waimai.infra.models import Breaker, OutboxMessage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 M = TypeVar("M", bound=Model)
+LONGER_THAN_AN_ID = 19
 DONE, NOTHING_TO_DO = _("完成"), _("无需处理")
 
 
@@ -59,6 +61,13 @@ def press(request: HttpRequest, rows: Iterable[M], button: StrOrPromise, do: Cal
     return done
 
 
+def as_id(term: str) -> int | None:
+    """The number of an order, payment or refund that somebody typed; None for anything else."""
+    text = term.strip()
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < LONGER_THAN_AN_ID else 0
+    return number or None
+
+
 class DatabaseFilter(admin.SimpleListFilter):
     """Which database's rows are shown; the first until one is chosen."""
 
@@ -81,7 +90,28 @@ class DatabaseFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class KnownValues(admin.SimpleListFilter):
+    """By a column whose values are known: Django would read them out of the whole table."""
+
+    known: ClassVar[Callable[[], Iterable[tuple[str, StrOrPromise]]]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, StrOrPromise]]:
+        """The known values."""
+        return list(type(self).known())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows with the chosen one."""
+        return queryset.filter(**{self.parameter_name or "": self.value()}) if self.value() else queryset
+
+
+class TopicFilter(KnownValues):
+    """By what a message tells of."""
+
+    title, parameter_name = _("主题"), "topic"
+    known = staticmethod(lambda: ((topic, topic) for topic in outbox.topics()))
+
+
+class ReadOnlyAdmin(ModelAdmin[Any]):
     """A table to look at, perhaps with buttons (actions with `permissions=["operate"]`)."""
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -119,11 +149,10 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
         raise PermissionDenied
 
 
-class ShardedAdmin(ReadOnlyAdmin):
+class ShardedAdmin(Growing, ReadOnlyAdmin):
     """A read-only list of a table that stands on several databases."""
 
     list_filter: ClassVar[Any] = [DatabaseFilter]
-    show_full_result_count = False
 
     def databases(self) -> list[str]:
         """The databases that have this table."""
@@ -131,9 +160,20 @@ class ShardedAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Rows of the chosen database."""
+        return self.rows_on(self.alias_of(request)).order_by(*self.get_ordering(request))
+
+    def alias_of(self, request: HttpRequest) -> str:
+        """The database that was chosen; the first until one is."""
         chosen = request.GET.get(DatabaseFilter.parameter_name)
-        alias = chosen if chosen in self.databases() else self.databases()[0]
-        return self.rows_on(alias).order_by(*self.get_ordering(request))
+        return chosen if chosen in self.databases() else self.databases()[0]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """A number is looked for on the shard that it names, whichever is chosen."""
+        if number := as_id(search_term):
+            queryset = queryset.using(sharding.shard_of_id(number))
+        return super().get_search_results(request, queryset, search_term)
 
     def rows_on(self, alias: str) -> QuerySet[Any]:
         """All rows of one database."""
@@ -199,8 +239,9 @@ class OutboxAdmin(ShardedAdmin):
     """Messages and why they were parked, with a button to run them again."""
 
     list_display = ("id", "topic", "key", "state", "attempts", "next_at", "error")
-    list_filter: ClassVar[Any] = [DatabaseFilter, "state", "topic"]
-    ordering = ("-created_at",)
+    list_filter: ClassVar[Any] = [DatabaseFilter, "state", TopicFilter]
+    # Numbers rise with time, and no index orders the creation.
+    ordering = ("-id",)
     actions = ("run_again",)
 
     def databases(self) -> list[str]:

@@ -1,6 +1,7 @@
 """What a browser may do with our answers: policies by path, beside those that hold everywhere (settings).
 
-The pages' own policy stands in the settings. The API's document needs a little more, JSON needs nothing at all.
+The pages' own policy stands in the settings. The admin and the API's document need a little more, JSON needs nothing
+at all.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 # Where one is, for the delivery area; nothing else that a phone can do.
@@ -26,7 +28,7 @@ DOCUMENT: dict[str, list[str]] = {
     "form-action": ["'self'"],
     "frame-ancestors": ["'none'"],
 }
-DOCUMENT_PATH, API_PATH = "/api/v1/docs/", "/api/"
+ADMIN_PATH, DOCUMENT_PATH, API_PATH = "/admin/", "/api/v1/docs/", "/api/"
 
 
 def pages_policy(pictures: list[str]) -> dict[str, list[str]]:
@@ -39,6 +41,14 @@ def pages_policy(pictures: list[str]) -> dict[str, list[str]]:
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'"],
     }
+
+
+def admin_policy(pages: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The pages' policy with what Unfold needs: Alpine evaluates its attributes, and themes are styles in the page.
+
+    Still no script from elsewhere, and none written into a page.
+    """
+    return pages | {"script-src": ["'self'", "'unsafe-eval'"], "style-src": ["'self'", "'unsafe-inline'"]}
 
 
 class BrowserMiddleware:
@@ -54,6 +64,8 @@ class BrowserMiddleware:
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if request.path_info.startswith(DOCUMENT_PATH):
             response._csp_config = DOCUMENT
+        elif request.path_info.startswith(ADMIN_PATH):
+            response._csp_config = admin_policy(settings.CONTENT_SECURITY_POLICY["DIRECTIVES"])
         elif request.path_info.startswith(API_PATH):
             response._csp_config = NOTHING
         answer: HttpResponse = response

@@ -62,6 +62,11 @@ def hear(*events: type[Event]) -> Callable[[Hearer], Hearer]:
     return _registering(_hearers, events)
 
 
+def topics() -> list[str]:
+    """Every topic that somebody hears, by name."""
+    return sorted(_classes)
+
+
 def hear_inside(*events: type[Event]) -> Callable[[Hearer], Hearer]:
     """Register `handler(event, *, using)`, run inside the publisher's transaction on the publisher's database."""
     return _registering(_inside, events)

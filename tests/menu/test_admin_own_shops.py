@@ -1,0 +1,154 @@
+"""Staff with Django's permissions for menus see and change those of the shops where they work, and no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+import accounts.services
+from accounts.models import User
+from menu.models import Category, Item, OptionGroup, SetMealComponent, Shop, StockAdjustment
+from tests.menu.factories import make_category, make_dish, make_group, make_set_meal, make_shop
+from tests.menu.test_admin import item_form, rows
+
+pytestmark = pytest.mark.data
+MODELS = ("shop", "category", "item", "optiongroup", "stock", "stockadjustment")
+PAGES = ("change", "delete", "history")
+
+
+@pytest.fixture
+def shop(db_all: object) -> Shop:
+    """Where Lan works."""
+    return make_shop("川味小馆")
+
+
+@pytest.fixture
+def theirs(db_all: object) -> dict[str, Any]:
+    """Another shop, with a row of every kind, by model."""
+    shop = make_shop("隔壁酒楼")
+    dish = make_dish(shop, "隔壁的鸭", stock=3)
+    group = make_group(dish, "隔壁辣度", {"不辣": "0"})[0].group
+    return {
+        "shop": shop,
+        "category": dish.category,
+        "item": dish,
+        "optiongroup": group,
+        "stock": dish.stock,
+        "stockadjustment": StockAdjustment.objects.filter(item=dish).first()
+        or StockAdjustment.objects.create(item=dish, delta=3, reason="隔壁"),
+    }
+
+
+def member(*shops: Shop, username: str = "lan") -> Client:
+    """Somebody with every permission for menus, who works in these shops."""
+    accounts.services.ensure_roles()
+    user = User.objects.create_user(username, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="menu"))
+    for shop in shops:
+        accounts.services.add_member(user_id=user.pk, shop_id=shop.pk, role="manager")
+    client = Client(headers={"accept-language": "zh-hans"})
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_lists_are_of_the_own_shops(model: str, shop: Shop, theirs: dict[str, Any]) -> None:
+    make_group(make_dish(shop, "自家的鱼", stock=5), "自家辣度", {"不辣": "0"})
+    StockAdjustment.objects.get_or_create(item=Item.objects.get(name="自家的鱼"), defaults={"delta": 5})
+    page = member(shop).get(f"/admin/menu/{model}/")
+    assert {row.pk for row in page.context["cl"].result_list} == own_rows(model, shop)
+    assert own_rows(model, shop)
+    assert "隔壁" not in page.content.decode()
+
+
+def own_rows(model: str, shop: Shop) -> set[int]:
+    paths = {
+        "shop": Shop.objects.filter(pk=shop.pk),
+        "category": Category.objects.filter(shop=shop),
+        "item": Item.objects.filter(shop=shop),
+        "optiongroup": OptionGroup.objects.filter(item__shop=shop),
+        "stock": Item.objects.filter(shop=shop, stock__isnull=False),
+        "stockadjustment": StockAdjustment.objects.filter(item__shop=shop),
+    }
+    return set(paths[model].values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_who_works_nowhere_sees_nothing(model: str, theirs: dict[str, Any]) -> None:
+    client = member()
+    page = client.get(f"/admin/menu/{model}/")
+    assert list(page.context["cl"].result_list) == []
+    assert "隔壁" not in page.content.decode()
+    assert client.get(f"/admin/menu/{model}/{theirs[model].pk}/change/").status_code == 404
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("model", MODELS)
+def test_another_shops_rows_have_no_pages(model: str, page: str, shop: Shop, theirs: dict[str, Any]) -> None:
+    client = member(shop)
+    url = f"/admin/menu/{model}/{theirs[model].pk}/{page}/"
+    assert client.get(url).status_code in (403, 404)
+    assert client.post(url, {"post": "yes", "name": "我的了", "price": "0.01"}).status_code in (403, 404, 405)
+    assert Item.objects.get(pk=theirs["item"].pk).name == "隔壁的鸭"
+
+
+def test_the_own_rows_have(shop: Shop) -> None:
+    dish = make_dish(shop)
+    answer = member(shop).post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish, price="19.50"))
+    assert answer.status_code == 302
+    assert str(Item.objects.get().price) == "19.50"
+
+
+@pytest.mark.parametrize("action", ["stop_selling", "sold_out", "set_stock", "delete_selected"])
+def test_another_shops_dishes_cannot_be_chosen(action: str, shop: Shop, theirs: dict[str, Any]) -> None:
+    chosen = {"action": action, "_selected_action": [theirs["item"].pk], "portions": "99", "post": "yes"}
+    member(shop).post("/admin/menu/item/", chosen, follow=True)
+    dish = Item.objects.get(pk=theirs["item"].pk)
+    assert (dish.on_sale, dish.stock.available) == (True, 3)
+
+
+def test_nothing_is_put_into_another_shop(shop: Shop, theirs: dict[str, Any]) -> None:
+    client, there = member(shop), theirs["shop"].pk
+    fields = item_form(shop=there, kind="dish", category=theirs["category"].pk)
+    assert client.post("/admin/menu/item/add/", fields).status_code == 200
+    category = {"shop": there, "name": "我的", "kind": "dish", "sort": 0, "is_active": "on"}
+    assert client.post("/admin/menu/category/add/", category).status_code == 200
+    group = {"item": theirs["item"].pk, "name": "加料", "min": 0, "max": 1, "sort": 0} | rows("options")
+    assert client.post("/admin/menu/optiongroup/add/", group).status_code == 200
+    assert (Item.objects.count(), Category.objects.count(), OptionGroup.objects.count()) == (1, 1, 1)
+
+
+def test_no_set_meal_is_made_of_another_shops_dishes(shop: Shop, theirs: dict[str, Any]) -> None:
+    meal = make_set_meal(shop, [(make_dish(shop), 1)])
+    fields = item_form(meal, {"dish": theirs["item"].pk, "quantity": 1})
+    assert member(shop).post(f"/admin/menu/item/{meal.pk}/change/", fields).status_code == 200
+    assert not SetMealComponent.objects.filter(dish=theirs["item"]).exists()
+
+
+def test_a_dish_does_not_move_under_another_shops_category(shop: Shop, theirs: dict[str, Any]) -> None:
+    dish = make_dish(shop, category=make_category(shop))
+    fields = item_form(dish, category=theirs["category"].pk)
+    assert member(shop).post(f"/admin/menu/item/{dish.pk}/change/", fields).status_code == 200
+    assert Item.objects.get(pk=dish.pk).category_id == dish.category_id
+
+
+def test_looking_up_names_stays_at_home(shop: Shop, theirs: dict[str, Any]) -> None:
+    make_dish(shop, "自家的鱼")
+    where = {"app_label": "menu", "model_name": "setmealcomponent", "field_name": "dish", "term": "的"}
+    found = member(shop).get("/admin/autocomplete/", where).json()["results"]
+    assert [row["text"] for row in found] == ["自家的鱼"]
+
+
+def test_new_shops_are_opened_by_who_works_everywhere(shop: Shop) -> None:
+    assert member(shop).get("/admin/menu/shop/add/").status_code == 403
+    assert Shop.objects.count() == 1
+
+
+def test_who_leaves_a_shop_sees_it_no_more(shop: Shop) -> None:
+    client = member(shop)
+    assert client.get(f"/admin/menu/shop/{shop.pk}/change/").status_code == 200
+    User.objects.get(username="lan").memberships.all().delete()
+    assert client.get(f"/admin/menu/shop/{shop.pk}/change/").status_code == 404
