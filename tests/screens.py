@@ -90,6 +90,10 @@ def _take_staff(page: Any, address: str, folder: Path, size: str) -> None:
         page.goto(urljoin(address, f"/board/{what}/"))
         page.locator("#live").wait_for()
         page.screenshot(path=folder / f"{what}-{size}.png")
+    for what in ("", "menu/item/", "desk/deskorder/"):
+        page.goto(urljoin(address, f"/admin/{what}"))
+        page.locator("#main").wait_for()
+        page.screenshot(path=folder / f"admin{'-' + what.split('/')[1] if what else ''}-{size}.png")
 
 
 if __name__ == "__main__":

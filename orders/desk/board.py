@@ -10,9 +10,9 @@ from django.db.models import F, Q
 import accounts.services
 import menu.services
 from orders.desk import tickets
-from orders.desk.models import BoardCounter, BoardEvent, DeskOrder
+from orders.desk.models import BoardCounter, BoardEvent, DeskOrder, Ticket
 from orders.desk.rows import write
-from orders.events import OrderAccepted, OrderCancelled, OrderEvent, OrderPaid, OrderReminded
+from orders.events import OrderAccepted, OrderAmended, OrderCancelled, OrderEvent, OrderPaid, OrderReminded
 from orders.services import Document
 from orders.states import Actor
 from waimai.infra import crashpoints
@@ -56,6 +56,8 @@ def _tell(event: OrderEvent) -> None:
     _add(event.shop_id, kind, event.key, about | {"number": number})
     if isinstance(event, OrderAccepted):
         tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id)
+    if isinstance(event, OrderAmended):
+        tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id, kind=Ticket.Kind.CORRECTION)
 
 
 def tell_sold_out(*, item_id: int, shop_id: int, name: str) -> None:

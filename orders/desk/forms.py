@@ -36,6 +36,15 @@ class ActionForm(forms.Form):
         return data
 
 
+class AmendForm(forms.Form):
+    """What of which line is left out, and what comes instead."""
+
+    line = forms.IntegerField(min_value=1, max_value=99_999)
+    quantity = forms.IntegerField(min_value=1, max_value=99)
+    replacement = forms.IntegerField(required=False, min_value=1, max_value=HIGHEST_ID)
+    reason = forms.CharField(required=False, max_length=200)
+
+
 class DishForm(forms.Form):
     """For how many hours a dish is off: 0 lets it come back now, none is until another day."""
 

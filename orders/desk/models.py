@@ -39,6 +39,9 @@ class DeskOrder(models.Model):
     latitude = models.DecimalField(_("纬度"), max_digits=9, decimal_places=6, null=True)
     longitude = models.DecimalField(_("经度"), max_digits=9, decimal_places=6, null=True)
     courier_id = models.BigIntegerField(_("骑手"), null=True)
+    # What the shop has proposed to change and the customer hasn't answered yet; what is left of the total by now.
+    proposal = models.JSONField(_("换菜提议"), null=True)
+    net_total = models.DecimalField(_("实收"), max_digits=10, decimal_places=2, null=True)
     # What people call out: counted per shop and business day as orders are paid. No copy of anything.
     number = models.IntegerField(_("取餐号"), null=True)
     applied_at = models.DateTimeField(_("更新时间"))

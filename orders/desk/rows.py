@@ -33,7 +33,7 @@ COPIED = (
     "lines",
 )
 # Absent from news that an older release wrote.
-ADDED = ("latitude", "longitude", "courier_id")
+ADDED = ("latitude", "longitude", "courier_id", "proposal", "net_total")
 ROWS_AT_ONCE = 500
 NOBODY = {"contact_name": "", "phone": "", "address_text": "", "note": "", "latitude": None, "longitude": None}
 MOMENTS = ("deliver_at", "placed_at", "paid_at", "promised_at", "reminded_at")

@@ -43,6 +43,9 @@ class Card:
     courier: str
     couriers: dict[int, str]
     map_url: str
+    may_amend: bool
+    # What may come instead of something: number and name of each dish.
+    instead: dict[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +124,7 @@ def _cards(rows: list[DeskOrder], staff_id: int, shops: dict[int, ShopInfo]) -> 
     now = db_now(DEFAULT)
     may = {shop: accounts.services.permissions_of(user_id=staff_id, shop_id=shop) for shop in {r.shop_id for r in rows}}
     couriers = {shop: accounts.services.couriers_of(shop_id=shop) for shop in may}
+    instead = {shop: _could_come_instead(shop) for shop in may}
     people = accounts.services.user_brief({row.user_id for row in rows} | {row.courier_id or 0 for row in rows})
     return [
         Card(
@@ -133,9 +137,20 @@ def _cards(rows: list[DeskOrder], staff_id: int, shops: dict[int, ShopInfo]) -> 
             courier=people[row.courier_id].nickname if row.courier_id in people else "",
             couriers=couriers[row.shop_id],
             map_url=map_url(row),
+            may_amend=row.status == Status.ACCEPTED and "amend_order" in may[row.shop_id] and not row.proposal,
+            instead=instead[row.shop_id],
         )
         for row in rows
     ]
+
+
+def _could_come_instead(shop_id: int) -> dict[int, str]:
+    """Dishes that can be ordered as they stand: on sale, not counted, nothing to choose."""
+    return {
+        item.id: f"{item.name} ¥{item.price:.2f}"
+        for item in menu.services.get_menu(shop_id).items.values()
+        if item.on_sale and item.in_stock and not item.limited and not any(group.min for group in item.option_groups)
+    }
 
 
 def _minutes(usual: int) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("board/dishes/<int:item_id>/", views.dish, name="board_dish"),
     path("board/shops/<int:shop_id>/", views.shop, name="board_shop"),
     path("board/orders/<int:order_id>/ticket/", ticket_views.ticket, name="board_ticket"),
+    path("board/orders/<int:order_id>/amend/", views.amend, name="board_amend"),
     path("board/orders/<int:order_id>/<slug:action>/", views.act, name="board_act"),
     path("board/tickets/next/", ticket_views.next_ticket, name="board_next_ticket"),
 ]

@@ -20,8 +20,8 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 import menu.services
-from orders.desk import screens, services
-from orders.desk.forms import CANCEL_REASONS, REJECT_REASONS, ActionForm, DishForm
+from orders.desk import amending, screens, services
+from orders.desk.forms import CANCEL_REASONS, REJECT_REASONS, ActionForm, AmendForm, DishForm
 from orders.errors import InvalidTransition
 from waimai.infra.errors import DomainError, NotFound
 
@@ -151,6 +151,19 @@ def _back(request: HttpRequest) -> HttpResponse:
     goal = request.POST.get("next", "")
     safe = url_has_allowed_host_and_scheme(goal, allowed_hosts={request.get_host()}, require_https=request.is_secure())
     return redirect(goal if safe and goal.startswith("/board/") else reverse("board"))
+
+
+@require_POST
+@staff_only
+def amend(request: HttpRequest, order_id: int) -> HttpResponse:
+    """Propose to the customer to leave something out, or to bring another dish instead."""
+    form = AmendForm(request.POST)
+    if form.is_valid():
+        proposed = {"order_id": order_id, "staff_id": _id(request), **form.cleaned_data}
+        _with_messages(request, lambda: amending.propose(**proposed))
+    else:
+        messages.error(request, _("请选择商品和份数"))
+    return _back(request)
 
 
 @require_POST

@@ -20,7 +20,7 @@ WORDS, UNAVAILABLE = "服务暂时不可用", 503
 # They ask no database, or tell of it in their own way; files, documents and Django's own pages aside.
 ELSEWHERE = ("healthz", "readyz", "admin/", "i18n/", "media/", "api/v1/schema/", "api/v1/docs/", "^media")
 # Answered without looking anything up: forms for nobody yet, refusals, what only takes a POST.
-OTHERWISE = {200, 302, 400, 401, 403, 404, 405, 415}
+OTHERWISE = {200, 201, 302, 400, 401, 403, 404, 405, 415}
 
 
 def addresses(order_id: int, shop_id: int) -> list[str]:

@@ -228,6 +228,55 @@ def test_only_a_courier_of_the_shop_brings_it(stall: Stall, mei: Person, board: 
     assert order(order_id).status == "accepted"
 
 
+# --- swapping ---
+
+
+def test_the_shop_asks_and_the_customer_decides(stall: Stall, mei: Person, board: Browser, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan, (stall.fish, 2), (stall.rice, 1))
+    settle()
+    wish = {"line": 1, "quantity": 1, "replacement": stall.tofu, "reason": "鱼卖完了"}
+    page = board.submit(shown(board), f"/board/orders/{order_id}/amend/", wish)
+    assert "等顾客答复：1 份酸菜鱼换成麻婆豆腐" in page.text
+    assert not page.has_form(f"/board/orders/{order_id}/amend/")
+    services.answer_amendment(order_id=order_id, user_id=mei.id, n=1, accept=True)
+    settle()
+    page = shown(board)
+    assert "1 × 酸菜鱼" in page.text
+    assert "1 × 麻婆豆腐" in page.text
+    assert f"¥{order(order_id).net_total}" in page.text
+    kitchen = shown(Browser(works_at(stall.shop_id, "kitchen", "chef").user), "/board/kitchen/")
+    assert "1 × 麻婆豆腐" in kitchen.text
+    assert audit() == []
+
+
+def test_an_agreed_swap_makes_a_ticket_that_says_so(stall: Stall, mei: Person, board: Browser, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan, (stall.fish, 2), (stall.rice, 1))
+    settle()
+    printed = board.submit(shown(board), "/board/tickets/next/")
+    assert "酸菜鱼 × 2" in printed.text
+    board.submit(shown(board), f"/board/orders/{order_id}/amend/", {"line": 1, "quantity": 1})
+    settle()
+    assert "待打印" not in shown(board).text
+    services.answer_amendment(order_id=order_id, user_id=mei.id, n=1, accept=True)
+    settle()
+    printed = board.submit(shown(board), "/board/tickets/next/")
+    assert "更正单，请以此为准" in printed.text
+    assert "酸菜鱼 × 1" in printed.text
+    assert "补打" not in printed.text
+
+
+def test_what_can_not_be_swapped_says_why(stall: Stall, mei: Person, board: Browser, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan)
+    settle()
+    page = board.submit(shown(board), f"/board/orders/{order_id}/amend/", {"line": 1, "quantity": "many"})
+    assert "请选择商品和份数" in page.text
+    page = board.submit(shown(board), f"/board/orders/{order_id}/amend/", {"line": 1, "quantity": 1})
+    assert order(order_id).refunded_part == 0
+    assert not DeskOrder.objects.get().proposal
+    courier = Browser(works_at(stall.shop_id, "courier", "kai").user)
+    assert not shown(courier).has_form(f"/board/orders/{order_id}/amend/")
+
+
 # --- the kitchen, the courier ---
 
 
