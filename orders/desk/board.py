@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 from django.db.models import F, Q
+from django.utils.dateparse import parse_date
 
 import accounts.services
 import menu.services
 from orders.desk import tickets
-from orders.desk.models import BoardCounter, BoardEvent, DeskOrder, Ticket
+from orders.desk.models import BoardCounter, BoardEvent, DeskOrder, LostSales, Ticket
 from orders.desk.rows import write
 from orders.events import OrderAccepted, OrderAmended, OrderCancelled, OrderEvent, OrderPaid, OrderReminded
 from orders.services import Document
-from orders.states import Actor
+from orders.states import Actor, Reason
 from waimai.infra import crashpoints
 from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
@@ -30,12 +32,14 @@ KIND_OF: dict[str, str] = {
 }
 KEPT = timedelta(days=3)
 READ_AT_ONCE = 500
-FOLLOWED, TOLD = crashpoints.around("desk.follow"), crashpoints.around("desk.sold-out")
+FOLLOWED, TOLD, LOST = (crashpoints.around(f"desk.{name}") for name in ("follow", "sold-out", "lost"))
 
 
 def follow(event: OrderEvent) -> None:
     """Bring the desk's row up to the event and add the board's event, once, in one transaction."""
     if not event.snapshot["paid_at"]:
+        if event.reason == Reason.SOLD_OUT:
+            run_atomic(DEFAULT, lambda: _count_lost(event), commit=LOST)
         return
 
     def body() -> None:
@@ -46,6 +50,18 @@ def follow(event: OrderEvent) -> None:
         )
 
     run_atomic(DEFAULT, body, commit=FOLLOWED)
+
+
+def _count_lost(event: OrderEvent) -> None:
+    """An order that came to nothing, once however often it is told."""
+    day = {"shop_id": event.shop_id, "business_date": parse_date(event.snapshot["business_date"])}
+
+    def body() -> None:
+        insert_ignore(LostSales, [{**day, "orders": 0, "amount": Decimal(0)}], using=DEFAULT)
+        rows = LostSales.objects.filter(**day)
+        rows.update(orders=F("orders") + 1, amount=F("amount") + Decimal(event.snapshot["total"]))
+
+    with_barrier(using=DEFAULT, saga_id=event.key, step="board.lost", op="do", body=body)
 
 
 def _tell(event: OrderEvent) -> None:

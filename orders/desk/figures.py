@@ -14,14 +14,15 @@ from functools import reduce
 from operator import or_
 
 from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 import menu.services
-from orders.desk.models import OF_A_SHOP, OF_ALL, DeskOrder
+from orders.desk.models import OF_A_SHOP, OF_ALL, DeskOrder, LostSales
 from orders.states import PaymentStatus, Status
 from waimai.infra.db import by_index
 
 CENT = Decimal("0.01")
-NOBODYS = Q(pk__in=())
+NOBODYS = Q(shop_id__in=())
 # Neither called off nor given back, whole.
 STANDS = ~Q(status=Status.CANCELLED)
 KEPT = STANDS & ~Q(payment_status__in=(PaymentStatus.REFUNDING, PaymentStatus.REFUNDED))
@@ -66,9 +67,8 @@ def business_days(*, shops: Collection[int] | None, at: datetime) -> dict[date, 
 
 def of_today(*, days: dict[date, list[int]]) -> dict[tuple[int, str], Figures]:
     """The figures of each shop that was paid for anything on its present day, by number and name; one query."""
-    today = reduce(or_, (Q(business_date=day, shop_id__in=ids) for day, ids in days.items()), NOBODYS)
     rows = (
-        DeskOrder.objects.filter(today)
+        DeskOrder.objects.filter(_today(days))
         .values("shop_id")
         .order_by("shop_id")
         .annotate(
@@ -77,7 +77,7 @@ def of_today(*, days: dict[date, list[int]]) -> dict[tuple[int, str], Figures]:
             paid=Count("pk"),
             valid=Count("pk", filter=STANDS),
             completed=Count("pk", filter=Q(status=Status.COMPLETED)),
-            turnover=Sum("total", filter=KEPT, default=Decimal("0.00")),
+            turnover=Sum(Coalesce("net_total", "total"), filter=KEPT, default=Decimal("0.00")),
         )
     )
     return {
@@ -86,6 +86,16 @@ def of_today(*, days: dict[date, list[int]]) -> dict[tuple[int, str], Figures]:
         )
         for row in rows
     }
+
+
+def _today(days: dict[date, list[int]]) -> Q:
+    return reduce(or_, (Q(business_date=day, shop_id__in=ids) for day, ids in days.items()), NOBODYS)
+
+
+def lost(*, days: dict[date, list[int]]) -> tuple[int, Decimal]:
+    """How many orders came to nothing on the shops' present days as something was sold out, and their totals (yuan)."""
+    found = LostSales.objects.filter(_today(days)).aggregate(orders=Sum("orders"), amount=Sum("amount"))
+    return found["orders"] or 0, (found["amount"] or Decimal(0)).quantize(CENT)
 
 
 def waiting(*, shops: Collection[int] | None) -> int:

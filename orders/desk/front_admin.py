@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -44,6 +45,7 @@ def glance(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ),
         _tile(_("平均客单价"), "–" if total.average is None else f"¥{total.average}"),
         _sold_out(request, shops),
+        _lost(days),
     ]
     return context | {"tiles": tiles, "by_shop": by_shop.items() if 1 < len(by_shop) <= SHOPS_SHOWN else ()}
 
@@ -51,6 +53,11 @@ def glance(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _sold_out(request: HttpRequest, shops: frozenset[int] | None) -> dict[str, Any]:
     link = _to(reverse("admin:menu_item_changelist"), left="none") if request.user.has_perm("menu.view_item") else ""
     return _tile(_("现已售罄的菜品"), menu.services.sold_out_now(shops=shops), link)
+
+
+def _lost(days: dict[date, list[int]]) -> dict[str, Any]:
+    count, amount = figures.lost(days=days)
+    return _tile(_("今日因售罄流失"), f"{count} · ¥{amount}")
 
 
 def _tile(name: str, number: object, link: str = "", *, urgent: bool = False) -> dict[str, Any]:

@@ -73,6 +73,16 @@ class PickupCounter(models.Model):
     n = models.IntegerField(default=0)
 
 
+class LostSales(models.Model):
+    """Orders of a shop and business day that came to nothing because something was sold out, and what they were for."""
+
+    pk = models.CompositePrimaryKey("shop_id", "business_date")
+    shop_id = models.BigIntegerField()
+    business_date = models.DateField()
+    orders = models.IntegerField(default=0)
+    amount = models.DecimalField(max_digits=12, decimal_places=2, default=0)
+
+
 class Ticket(models.Model):
     """Something to be printed, once; who prints it again says so. `n` is the order's version it was made for."""
 

@@ -131,6 +131,7 @@ def ordering(evening: Evening) -> None:
     evening.place("fish")
     evening.place("more fish")
     evening.place("all fish", (evening.at.fish, 99))
+    factories.relay()
 
 
 def cancelling(evening: Evening) -> None:

@@ -14,12 +14,14 @@ from django.utils import timezone
 
 import menu.services
 from accounts.models import User
+from orders import services
 from orders.desk import figures
 from orders.desk.figures import Figures
 from orders.desk.models import DeskOrder
 from tests import factories
 from tests.factories import Person, Stall, accepted, completed, paid, relay
 from tests.support.browsing import Browser
+from waimai.infra.models import OutboxMessage
 
 pytestmark = pytest.mark.data
 DAY = date(2026, 11, 30)
@@ -168,3 +170,30 @@ def test_the_desk_is_asked_twice_however_many_orders(stall: Stall, lan: Person) 
         client.get("/admin/")
     asked = [query["sql"] for query in captured.captured_queries if DeskOrder._meta.db_table in query["sql"]]
     assert len(asked) == 2
+
+
+def test_what_was_lost_to_sold_out_dishes_is_counted_once(stall: Stall, mei: Person, tao: Person, lan: Person) -> None:
+    menu.services.set_stock(item_id=stall.fish, available=1)
+    factories.placed(mei, stall, key="the last fish")
+    for number in range(2):
+        with pytest.raises(menu.services.SoldOut):
+            factories.place(tao, stall, key=f"no fish {number}")
+    relay()
+    OutboxMessage.objects.on(tao.shard).update(state=OutboxMessage.State.PENDING)
+    relay()
+    days = figures.business_days(shops=[stall.shop_id], at=timezone.now())
+    assert figures.lost(days=days) == (2, Decimal("126.00"))
+    assert figures.lost(days={}) == (0, Decimal("0.00"))
+    assert "2 · ¥126.00" in Browser(lan.user).open("/admin/").text
+
+
+def test_what_went_back_in_part_brings_no_turnover(stall: Stall, mei: Person, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan, (stall.fish, 2))
+    services.propose_amendment(
+        order_id=order_id, staff_id=lan.id, line=1, quantity=1, replacement=None, reason="卖完了"
+    )
+    services.answer_amendment(order_id=order_id, user_id=mei.id, n=1, accept=True)
+    relay()
+    days = figures.business_days(shops=[stall.shop_id], at=timezone.now())
+    (of_shop,) = figures.of_today(days=days).values()
+    assert of_shop.turnover == factories.order(order_id).net_total == factories.order(order_id).total - 56
