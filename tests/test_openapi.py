@@ -15,7 +15,7 @@ from tests.fixtures import lan, mei, stall
 from tests.support.server import WebProcess
 
 __all__ = ["lan", "mei", "stall"]
-pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(400)]
 EXAMPLES = 12
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 

@@ -16,7 +16,7 @@ from tests.support.chromium import DESKTOP, PHONE, Visit, look_over, visit
 from tests.support.processes import wait_until
 from tests.support.server import Server
 
-pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.services("chromium")]
+pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow, pytest.mark.services("chromium")]
 
 HEARD = "() => document.body.dataset.reminded"
 
