@@ -44,6 +44,7 @@ from accounts.staff import (
 from accounts.tokens import (
     AccessClaims,
     TokenPair,
+    issue_lone_token,
     issue_tokens,
     read_access,
     revoke,
@@ -52,6 +53,7 @@ from accounts.tokens import (
     user_of_header,
     valid_claims,
 )
+from accounts.wechat_accounts import bind_phone, bind_wechat, login_with_wechat
 
 __all__ = [
     "AccessClaims",
@@ -66,6 +68,8 @@ __all__ = [
     "add_address",
     "add_member",
     "address_book",
+    "bind_phone",
+    "bind_wechat",
     "change_address",
     "close_account",
     "closed_accounts",
@@ -77,11 +81,13 @@ __all__ = [
     "get_address",
     "get_addresses",
     "has_permission_somewhere",
+    "issue_lone_token",
     "issue_tokens",
     "list_addresses",
     "login_staff",
     "login_with_code",
     "login_with_password",
+    "login_with_wechat",
     "mark_erased",
     "own_profile",
     "permissions_of",

@@ -42,6 +42,7 @@ from menu.errors import (
     SoldOut,
 )
 from menu.hours import business_date, clock_ahead, hours_on, is_open_at, next_opening
+from menu.only_shop import only_shop
 from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
 from menu.selling_out import bring_back, sell_out
 from menu.snapshot import Menu, ShopInfo
@@ -108,6 +109,7 @@ __all__ = [
     "menu_document",
     "next_opening",
     "on_sale",
+    "only_shop",
     "prepared_menus",
     "price",
     "put_on_sale",

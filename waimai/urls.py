@@ -19,6 +19,8 @@ handler500 = "waimai.infra.http.server_error"
 
 admin.site.site_header = admin.site.site_title = _("waimai 管理后台")
 
+# The published mini-program's side, at the addresses that it knows.
+SKY_APPS = (accounts.urls, menu.urls, payments.urls, orders.urls)
 APPS = (accounts.urls, menu.urls, payments.urls, orders.urls, orders.desk.urls)
 
 urlpatterns = [
@@ -32,5 +34,7 @@ urlpatterns = [
     *(path("api/v1/", include(app.api_patterns)) for app in APPS),
     path("api/v1/<path:path>", http.no_such_call),
     *(path("", include(app.page_patterns)) for app in APPS),
+    *(path("", include(app.sky_patterns)) for app in SKY_APPS),
+    *accounts.urls.simulator_patterns,
     path("media/<path:name>", media.picture, name="picture"),
 ]

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from waimai.infra.envelope import SKY_PATHS
+
 # Where one is, for the delivery area; nothing else that a phone can do.
 PERMISSIONS_POLICY = (
     "geolocation=(self), camera=(), microphone=(), payment=(), usb=(), serial=(), midi=(), accelerometer=(), "
@@ -54,7 +56,7 @@ class BrowserMiddleware:
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if request.path_info.startswith(DOCUMENT_PATH):
             response._csp_config = DOCUMENT
-        elif request.path_info.startswith(API_PATH):
+        elif request.path_info.startswith((API_PATH, *SKY_PATHS)):
             response._csp_config = NOTHING
         answer: HttpResponse = response
         return answer
