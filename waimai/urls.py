@@ -35,6 +35,7 @@ urlpatterns = [
     path("api/v1/<path:path>", http.no_such_call),
     *(path("", include(app.page_patterns)) for app in APPS),
     *(path("", include(app.sky_patterns)) for app in SKY_APPS),
+    path("user/<path:path>", http.no_such_call),
     *accounts.urls.simulator_patterns,
     path("media/<path:name>", media.picture, name="picture"),
 ]

@@ -24,6 +24,7 @@ from rest_framework.views import APIView, set_rollback
 
 from waimai.infra.api import refusal_of
 from waimai.infra.envelope import LANGUAGE, done, refused
+from waimai.infra.errors import ValidationFailed
 from waimai.infra.http import refusal_headers
 
 HIGHEST_ID = 2**53 - 1
@@ -85,6 +86,9 @@ def envelope_response(error: Exception, context: dict[str, Any]) -> Response | N
     if found is None:
         return None
     refusal, _headers = found
+    if isinstance(error, exceptions.ParseError):
+        # DRF tells in English where the comma is missing.
+        refusal = ValidationFailed()
     status = refusal.status if refusal.status in KEPT_STATUSES else 200
     return Response(refused(refusal), status=status, headers=refusal_headers(refusal))
 
