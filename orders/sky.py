@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,14 +15,14 @@ from rest_framework.response import Response
 
 import accounts.services
 import menu.services
-from menu.services import OutOfDeliveryArea, ShopInfo, SoldOut
+from menu.services import ItemUnavailable, OutOfDeliveryArea, ShopInfo, SoldOut
 from orders import services
 from orders.errors import DeliveryTimeInvalid, InvalidTransition, TotalChanged
 from orders.services import Placed, StartedPayment
 from orders.sky_documents import PAY_STATUSES, STATUSES, order_document
 from orders.sky_serializers import CHOSEN, CLOCK_FORMATS, LATER, HistoryQuery, PaymentInput, SubmitInput
 from waimai.infra.api import caller_id
-from waimai.infra.sky import SkyView, clock, given, ok, read, yuan
+from waimai.infra.sky import SkyView, clock, given, ok, picture, read, yuan
 
 PROVIDERS = {1: "wechat", 2: "alipay"}
 
@@ -69,8 +70,8 @@ class HistoryView(SkyView):
         total = rows.count()
         page = list(rows.order_by("-id")[first : first + wanted["pageSize"]]) if first < total else []
         documents = services.documents_of(page, user_id=user_id)
-        shop = menu.services.only_shop().shop
-        return ok({"total": total, "records": [order_document(request, each, user_id, shop) for each in documents]})
+        shop, pictures = menu.services.only_shop().shop, partial(picture, request)
+        return ok({"total": total, "records": [order_document(each, user_id, shop, pictures) for each in documents]})
 
 
 class OrderView(SkyView):
@@ -80,7 +81,7 @@ class OrderView(SkyView):
         """All of it."""
         user_id = caller_id(request)
         found = services.get_order(order_id=order_id, user_id=user_id)
-        return ok(order_document(request, found, user_id, menu.services.only_shop().shop))
+        return ok(order_document(found, user_id, menu.services.only_shop().shop, partial(picture, request)))
 
 
 class CancelView(SkyView):
@@ -112,9 +113,13 @@ class RepetitionView(SkyView):
 
     def post(self, request: Request, order_id: int) -> Response:
         """Put the same into the cart, beside what is there; the body says the number once more."""
-        again = services.reorder(order_id=order_id, user_id=caller_id(request))
+        user_id = caller_id(request)
+        if services.own_order(order_id=order_id, user_id=user_id).shop_id != menu.services.only_shop().shop.id:
+            # Of a shop whose cart this client never shows.
+            raise ItemUnavailable
+        again = services.reorder(order_id=order_id, user_id=user_id)
         if not again.cart.lines:
-            raise menu.services.ItemUnavailable(" ".join(line.reason for line in again.gone))
+            raise ItemUnavailable(" ".join(line.reason for line in again.gone))
         return ok()
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-
-from django.http import HttpRequest
 
 from menu.services import ShopInfo
 from orders.documents import Document
 from orders.states import Actor, PaymentStatus, Status
-from waimai.infra.sky import clock, picture, yuan
+from waimai.infra.sky import clock, yuan
 
 STATUSES = {
     1: Status.PENDING_PAYMENT,
@@ -31,9 +30,11 @@ PAID = {status: number for number, statuses in PAY_STATUSES.items() for status i
 AT_ONCE, LATER = 1, 0
 BY_PORTIONS, CHOSEN = 1, 0
 WECHAT = 1
+# Makes the whole address of a picture.
+Pictures = Callable[[str | None], str]
 
 
-def order_document(request: HttpRequest, order: Document, user_id: int, shop: ShopInfo) -> dict[str, Any]:
+def order_document(order: Document, user_id: int, shop: ShopInfo, pictures: Pictures) -> dict[str, Any]:
     """The order, by the shop's clock."""
     zone, lines = shop.time_zone, order["lines"]
     portions = sum(line["quantity"] for line in lines)
@@ -61,11 +62,11 @@ def order_document(request: HttpRequest, order: Document, user_id: int, shop: Sh
         "tablewareNumber": order["tableware"],
         "tablewareStatus": BY_PORTIONS if order["tableware"] == portions else CHOSEN,
         "orderDishes": "".join(f"{line['name']}*{line['quantity']};" for line in lines),
-        "orderDetailList": [_line(request, line, order["id"]) for line in lines],
+        "orderDetailList": [_line(line, order["id"], pictures) for line in lines],
     }
 
 
-def _line(request: HttpRequest, line: Document, order_id: int) -> dict[str, Any]:
+def _line(line: Document, order_id: int, pictures: Pictures) -> dict[str, Any]:
     is_meal = line["kind"] == "set_meal"
     return {
         "id": line["n"],
@@ -76,7 +77,7 @@ def _line(request: HttpRequest, line: Document, order_id: int) -> dict[str, Any]
         "dishFlavor": ",".join(option["name"] for option in line["options"]) or None,
         "number": line["quantity"],
         "amount": yuan(line["unit_price"]),
-        "image": picture(request, line["image"]),
+        "image": pictures(line["image"]),
     }
 
 

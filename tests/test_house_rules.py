@@ -33,6 +33,7 @@ ABOUT_DOORS = DOORS | {
     "middleware",
     "backends",
     "templatetags",
+    "simulator",
 }
 OUTSIDE_WORLD = (
     "rest_framework",

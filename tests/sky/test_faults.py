@@ -353,6 +353,15 @@ def test_the_same_again_of_what_is_gone_says_so(phone: SkyClient, stall: Stall) 
     assert "酸菜鱼" in phone.refused("POST", f"/user/order/repetition/{order_id}", order_id)
 
 
+def test_an_order_of_another_shop_is_not_put_into_a_cart_that_nobody_sees(
+    phone: SkyClient, owner: Person, stall: Stall
+) -> None:
+    other = factories.stall("隔壁")
+    made = factories.placed(Person(owner.user, phone.address()), other)
+    assert phone.detail(made)["orderDetailList"][0]["dishId"] == other.fish
+    assert phone.refused("POST", f"/user/order/repetition/{made}", made) == "有商品已下架"
+
+
 # --- reading ---
 
 

@@ -405,6 +405,11 @@ def test_too_much_is_told_in_the_envelope(phone: SkyClient, stall: Stall, settin
     assert answers[1].headers["Retry-After"]
 
 
+def test_so_is_what_is_refused_before_it_is_read(phone: SkyClient, stall: Stall) -> None:
+    answer = phone.send("POST", "/user/addressBook", raw=b"x" * (1024 * 1024 + 1))
+    assert (answer.status_code, answer.json()["code"], answer.json()["msg"]) == (413, 0, "请求内容太大")
+
+
 def test_a_database_that_is_down_is_told_by_the_status_as_well(phone: SkyClient, stall: Stall) -> None:
     from django.test import Client
 
