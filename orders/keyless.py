@@ -31,6 +31,7 @@ def place_cart(
     note: str = "",
     tableware: int | None = None,
     deliver_at: datetime | None = None,
+    unplaced: bool = False,
 ) -> Placed:
     """Order the cart as it is now; without `tableware` one for each portion. Raises like `place`."""
     seen = cart.view(user_id=user_id, shop_id=shop_id)
@@ -45,6 +46,7 @@ def place_cart(
             deliver_at=deliver_at,
             shown_total=shown_total,
             cart_version=seen.version,
+            unplaced=unplaced,
         )
     )
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +25,7 @@ from orders.sky_serializers import CHOSEN, CLOCK_FORMATS, LATER, HistoryQuery, P
 from waimai.infra.api import caller_id
 from waimai.infra.sky import SkyView, clock, given, ok, picture, read, yuan
 
+MOST_TABLEWARE = 99
 PROVIDERS = {1: "wechat", 2: "alipay"}
 
 
@@ -132,8 +134,9 @@ def _placed(sent: dict[str, Any], shop: ShopInfo, user_id: int) -> Placed:
             address_id=sent["addressBookId"],
             shown_total=sent["amount"],
             note=sent.get("remark") or "",
-            tableware=(sent.get("tablewareNumber") or 0) if sent.get("tablewareStatus") == CHOSEN else None,
+            tableware=_tableware(sent),
             deliver_at=_chosen_time(sent, shop),
+            unplaced=settings.WAIMAI_SKY_UNPLACED,
         )
     except TotalChanged as error:
         raise TotalChanged(_("价格有变动，现在的总额是 %(total)s 元") % error.extra, **error.extra) from error
@@ -145,6 +148,13 @@ def _placed(sent: dict[str, Any], shop: ShopInfo, user_id: int) -> Placed:
         if address.latitude is None:
             raise OutOfDeliveryArea(_("该地址没有定位，无法确认是否在配送范围内")) from error
         raise
+
+
+def _tableware(sent: dict[str, Any]) -> int | None:
+    """How many were chosen; None leaves it to the portions, whatever number comes along."""
+    if sent.get("tablewareStatus") != CHOSEN:
+        return None
+    return min(max(sent.get("tablewareNumber") or 0, 0), MOST_TABLEWARE)
 
 
 def _chosen_time(sent: dict[str, Any], shop: ShopInfo) -> datetime | None:

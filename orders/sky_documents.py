@@ -30,6 +30,8 @@ PAID = {status: number for number, statuses in PAY_STATUSES.items() for status i
 AT_ONCE, LATER = 1, 0
 BY_PORTIONS, CHOSEN = 1, 0
 WECHAT = 1
+# Who gives no reason is reason enough.
+BY_CUSTOMER = "用户取消"
 # Makes the whole address of a picture.
 Pictures = Callable[[str | None], str]
 
@@ -87,7 +89,7 @@ def _end(order: Document, zone: str) -> dict[str, Any]:
     timeline = order["timeline"]
     before = timeline[timeline.index(change) - 1]["status"] if change in timeline[1:] else ""
     rejected = change.get("actor") == Actor.STAFF and before == Status.PAID
-    reason = change.get("reason") or None
+    reason = change.get("reason") or (BY_CUSTOMER if change.get("actor") == Actor.CUSTOMER else None)
     return {
         "cancelReason": None if rejected else reason,
         "rejectionReason": reason if rejected else None,

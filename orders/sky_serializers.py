@@ -68,7 +68,7 @@ class SubmitInput(serializers.Serializer[Any]):
     remark = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=200)
     estimatedDeliveryTime = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=32)
     deliveryStatus = NumberOrText()
-    tablewareNumber = NumberOrText(min_value=0, max_value=99)
+    tablewareNumber = NumberOrText()
     tablewareStatus = NumberOrText()
 
 

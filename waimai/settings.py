@@ -262,6 +262,7 @@ WAIMAI_SANDBOX_SECRET = env.str("WAIMAI_SANDBOX_SECRET", default="")
 WAIMAI_SANDBOX_AUTOPAY = env.bool("WAIMAI_SANDBOX_AUTOPAY", default=0)
 # The shop that the mini-program shows; 0: the oldest.
 WAIMAI_SKY_SHOP = env.int("WAIMAI_SKY_SHOP", default=0)
+WAIMAI_SKY_UNPLACED = env.bool("WAIMAI_SKY_UNPLACED", default=0)
 WAIMAI_DEMO = parts.demo_wanted(env)
 
 # --- the browser's side ---

@@ -294,6 +294,19 @@ def test_nothing_is_brought_outside_of_the_area(phone: SkyClient, owner: Person,
     assert phone.ok("POST", "/user/order/submit", phone.checkout(inside))["orderAmount"] == 63.0
 
 
+def test_an_address_that_nobody_can_place_is_taken_only_where_told(
+    phone: SkyClient, owner: Person, stall: Stall, settings: Settings
+) -> None:
+    settings.WAIMAI_SKY_UNPLACED = True
+    Shop.objects.update(delivery_area=AREA)
+    menu.services.menu_changed(stall.shop_id)
+    phone.add(stall.fish)
+    outside, unknown = phone.address(**OUTSIDE), phone.address()
+    assert phone.refused("POST", "/user/order/submit", phone.checkout(outside)) == "超出配送范围"
+    assert nothing_ordered(owner)
+    assert phone.ok("POST", "/user/order/submit", phone.checkout(unknown))["orderAmount"] == 63.0
+
+
 def test_what_is_sold_out_is_named(phone: SkyClient, owner: Person, stall: Stall) -> None:
     phone.add(stall.fish)
     phone.add(stall.fish)

@@ -13,10 +13,10 @@ import pytest
 import time_machine
 from pytest_django import Settings
 
-from menu.models import Item
+from menu.models import Item, Shop
 from tests import factories
 from tests.factories import Stall
-from tests.menu.factories import make_dish, make_group, make_shop
+from tests.menu.factories import make_dish, make_group, make_set_meal, make_shop
 from tests.sky.client import ADDRESS, SkyClient
 from tests.support.server import Server
 
@@ -221,7 +221,8 @@ def test_the_same_again_comes_with_a_bare_number(phone: SkyClient, stall: Stall)
 def test_cancel_comes_with_an_empty_object(phone: SkyClient, stall: Stall) -> None:
     order_id = phone.order(stall.fish)
     assert done(on_the_wire(phone.url, bytes_of(phone, f"PUT /user/order/cancel/{order_id}", b"{}"))) is None
-    assert (phone.detail(order_id)["status"], phone.detail(order_id)["payStatus"]) == (6, 0)
+    found = phone.detail(order_id)
+    assert (found["status"], found["payStatus"], found["cancelReason"]) == (6, 0, "用户取消")
 
 
 def test_clean_comes_with_an_empty_object(phone: SkyClient, stall: Stall) -> None:
@@ -288,7 +289,9 @@ def test_tableware_is_by_portions_or_chosen(phone: SkyClient, stall: Stall) -> N
     by_portions = phone.ok("POST", "/user/order/submit", phone.checkout(address, tablewareNumber=0))["id"]
     phone.add(stall.fish)
     chosen = phone.ok("POST", "/user/order/submit", phone.checkout(address, tablewareNumber=5, tablewareStatus=0))["id"]
-    assert [factories.order(each).tableware for each in (by_portions, chosen)] == [2, 5]
+    phone.add(stall.fish)
+    odd = phone.ok("POST", "/user/order/submit", phone.checkout(address, tablewareNumber=-1, tablewareStatus=0))["id"]
+    assert [factories.order(each).tableware for each in (by_portions, chosen, odd)] == [2, 5, 0]
 
 
 def test_an_amount_as_javascript_adds_it_up_is_right(phone: SkyClient, stall: Stall) -> None:
@@ -312,6 +315,40 @@ def test_choices_are_a_json_array_in_a_string(phone: SkyClient, stall: Stall) ->
     phone.add(stall.fish, "微辣")
     assert [(each["dishFlavor"], each["amount"]) for each in phone.cart()] == [("微辣", 58.0)]
     assert phone.ok("POST", "/user/order/submit", phone.checkout(phone.address()))["orderAmount"] == 65.0
+
+
+def test_rows_of_the_menu_have_their_fields(phone: SkyClient, stall: Stall) -> None:
+    shop = Shop.objects.get()
+    fish, rice = Item.objects.get(pk=stall.fish), Item.objects.get(pk=stall.rice)
+    meal = make_set_meal(shop, [(fish, 1), (rice, 2)], price="68.00")
+    (dishes, meals) = (phone.ok("GET", f"/user/category/list?type={number}")[0] for number in (1, 2))
+    made = ["createTime", "updateTime", "createUser", "updateUser"]
+    assert list(dishes) == ["id", "type", "name", "sort", "status", *made]
+    dish = phone.ok("GET", f"/user/dish/list?categoryId={dishes['id']}")[0]
+    assert list(dish) == [
+        *(
+            "id",
+            "name",
+            "categoryId",
+            "price",
+            "image",
+            "description",
+            "status",
+            "updateTime",
+            "categoryName",
+            "flavors",
+        )
+    ]
+    (row,) = phone.ok("GET", f"/user/setmeal/list?categoryId={meals['id']}")
+    assert list(row) == ["id", "categoryId", "name", "price", "status", "description", "image", *made]
+    assert (row["id"], row["price"]) == (meal.pk, 68.0)
+    parts = phone.ok("GET", f"/user/setmeal/dish/{meal.pk}")
+    assert parts == [
+        {"name": "酸菜鱼", "copies": 1, "image": "", "description": ""},
+        {"name": "米饭", "copies": 2, "image": "", "description": ""},
+    ]
+    phone.ok("POST", "/user/shoppingCart/add", {"setmealId": meal.pk, "dishId": None, "dishFlavor": None})
+    assert [(each["dishId"], each["setmealId"]) for each in phone.cart()] == [(None, meal.pk)]
 
 
 def test_choices_go_by_their_names(phone: SkyClient, stall: Stall) -> None:
