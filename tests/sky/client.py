@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-# Half a minute's walk from the shop's door: tests that need to be inside of an area say where.
+# As the client sends it; tests about delivery areas add where it is.
 ADDRESS = {
     "consignee": "梅",
     "phone": "13911110001",

@@ -325,7 +325,7 @@ def test_a_lost_status_is_a_closed_shop(phone: SkyClient) -> None:
 # --- the cart ---
 
 
-def test_ten_taps_at_once_are_ten(phone: SkyClient, owner: Person, stall: Stall) -> None:
+def test_taps_at_once_all_count(phone: SkyClient, owner: Person, stall: Stall) -> None:
     at_once(5, lambda _number: SkyClient(phone.url, phone.token).add(stall.fish))
     assert [(row["dishId"], row["number"]) for row in phone.cart()] == [(stall.fish, 5)]
     sub = {"dishId": stall.fish, "dishFlavor": None}

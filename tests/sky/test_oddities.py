@@ -9,16 +9,21 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 import time_machine
+from django.test import Client
 from pytest_django import Settings
 
+from accounts import services
+from accounts.models import Address, LoginSession, User
 from menu.models import Item, Shop
 from tests import factories
 from tests.factories import Stall
 from tests.menu.factories import make_dish, make_group, make_set_meal, make_shop
 from tests.sky.client import ADDRESS, SkyClient
 from tests.support.server import Server
+from waimai.infra.ratelimit import Rate
 
 pytestmark = pytest.mark.data
 CLOCK = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
@@ -101,8 +106,6 @@ def test_the_other_header_is_nobodys(phone: SkyClient, stall: Stall) -> None:
 
 
 def test_somebody_who_is_switched_off_is_nobody_at_once(phone: SkyClient, stall: Stall) -> None:
-    from accounts.models import User
-
     User.objects.filter(openid="o-mei").update(is_active=False)
     assert phone.send("GET", "/user/addressBook/list").status_code == 401
     assert phone.refused("POST", "/user/user/login", {"code": "again-mei"}) == "账号已停用，请联系客服"
@@ -119,10 +122,20 @@ def test_nothing_but_login_and_status_goes_without(stall: Stall, wechat_answers:
 
 
 def test_a_token_lives_for_two_hours(phone: SkyClient, stall: Stall) -> None:
-    import jwt
-
     claims = jwt.decode(phone.token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 2 * 3600
+
+
+@pytest.mark.parametrize("what", ["session", "password"])
+def test_a_token_ends_with_its_session_and_its_password(phone: SkyClient, stall: Stall, what: str) -> None:
+    assert phone.send("GET", "/user/addressBook/list").status_code == 200
+    if what == "session":
+        LoginSession.objects.update(ended_at=datetime.now(UTC))
+    else:
+        user = User.objects.get(openid="o-mei")
+        user.set_password("four-treasures-8")
+        user.save(update_fields=["password"])
+    assert phone.send("GET", "/user/addressBook/list").status_code == 401
 
 
 # --- addresses ---
@@ -171,8 +184,6 @@ def test_an_address_is_changed_as_a_whole(phone: SkyClient, stall: Stall) -> Non
 
 
 def test_a_moved_address_keeps_no_coordinates(phone: SkyClient, stall: Stall) -> None:
-    from accounts.models import Address
-
     number = phone.address(latitude=39.915, longitude=116.455)
     phone.ok("PUT", "/user/addressBook", ADDRESS | {"id": number, "consignee": "小梅"})
     assert Address.objects.get(pk=number).latitude is not None
@@ -181,9 +192,6 @@ def test_a_moved_address_keeps_no_coordinates(phone: SkyClient, stall: Stall) ->
 
 
 def test_an_address_of_elsewhere_has_its_region_in_one_piece(phone: SkyClient, stall: Stall) -> None:
-    from accounts import services
-    from accounts.models import User
-
     user_id = User.objects.get(openid="o-mei").pk
     draft = services.AddressDraft(contact_name="梅", phone="13911110001", region="北京市朝阳区", detail="建国路 1 号")
     services.add_address(user_id=user_id, draft=draft)
@@ -432,8 +440,6 @@ def test_what_is_not_there_is_an_envelope_too(phone: SkyClient, stall: Stall) ->
 
 
 def test_too_much_is_told_in_the_envelope(phone: SkyClient, stall: Stall, settings: Settings) -> None:
-    from waimai.infra.ratelimit import Rate
-
     settings.RATELIMIT_ENABLE = True
     settings.WAIMAI_RATES = settings.WAIMAI_RATES | {"entry": Rate(0.001, 1)}
     answers = [phone.send("GET", "/user/shop/status") for _time in range(2)]
@@ -448,8 +454,6 @@ def test_so_is_what_is_refused_before_it_is_read(phone: SkyClient, stall: Stall)
 
 
 def test_a_database_that_is_down_is_told_by_the_status_as_well(phone: SkyClient, stall: Stall) -> None:
-    from django.test import Client
-
     with factories.down("default"):
         answer = Client(headers={"authentication": phone.token}).get("/user/addressBook/list")
     assert (answer.status_code, answer["Retry-After"]) == (503, "2")
