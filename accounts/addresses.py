@@ -44,6 +44,8 @@ class AddressInfo:
     latitude: float | None
     longitude: float | None
     is_default: bool = False
+    # What a door keeps for its own client beside it.
+    extra: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class AddressDraft:
     latitude: float | Decimal | None = None
     longitude: float | Decimal | None = None
     is_default: bool = False
+    extra: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ def add_address(*, user_id: int, draft: AddressDraft, key: str | None = None) ->
 
     Raises ValidationFailed, TooManyAddresses, IdempotencyKeyReused; NotFound when the key's address was deleted since.
     """
-    print_ = idempotency.fingerprint(ROUTE, asdict(draft))
+    print_ = idempotency.fingerprint(ROUTE, _entered(draft))
 
     def body() -> AddedAddress:
         made = _made_by(user_id, key, print_)
@@ -181,11 +184,17 @@ def _insert(user_id: int, draft: AddressDraft) -> Address:
     if count >= ADDRESSES_PER_USER:
         raise TooManyAddresses(limit=ADDRESSES_PER_USER)
     row = Address(user_id=user_id)
-    _fill(row, {name: value for name, value in asdict(draft).items() if name != "is_default"})
+    _fill(row, {name: value for name, value in _entered(draft).items() if name != "is_default"})
     row.save(force_insert=True)
     if draft.is_default or count == 0:
         _make_default(row)
     return row
+
+
+def _entered(draft: AddressDraft) -> dict[str, Any]:
+    """What was entered; without `extra` it is what it was before there was any."""
+    entered = asdict(draft)
+    return entered if draft.extra is not None else {name: entered[name] for name in entered if name != "extra"}
 
 
 def _make_default(row: Address) -> None:
@@ -205,11 +214,13 @@ def _fill(row: Address, fields: Mapping[str, Any]) -> None:
         raise ValidationFailed(errors=error.message_dict) from error
 
 
-def _cleaned(name: str, value: Any) -> str | Decimal | None:
+def _cleaned(name: str, value: Any) -> str | Decimal | dict[str, Any] | None:
     if name in TEXTS:
         return str(value).strip()
     if name in DEGREES:
         return _degrees(name, value)
+    if name == "extra":
+        return dict(value or {}) or None
     raise KeyError(name)
 
 
@@ -233,4 +244,5 @@ def _info(row: Address) -> AddressInfo:
         latitude=None if row.latitude is None else float(row.latitude),
         longitude=None if row.longitude is None else float(row.longitude),
         is_default=row.is_default,
+        extra=row.extra,
     )

@@ -76,6 +76,19 @@ class LoginView(PublicView):
         return _logged_in(login(**proof, address=client_address(request)))
 
 
+class WeChatLoginView(PublicView):
+    """Customers in a mini-program."""
+
+    @extend_schema(tags=["auth"], request=shapes.WeChatRequest, responses=shapes.LoggedIn)
+    def post(self, request: Request) -> Response:
+        """Log in with a code of `wx.login`, which registers an unknown person.
+
+        401 `wrong_wechat_code`, 403 `account_disabled`, 429 `rate_limited`, 503 `wechat_unavailable`.
+        """
+        code = _read(shapes.WeChatRequest, request)["code"]
+        return _logged_in(services.login_with_wechat(code=code, address=client_address(request)))
+
+
 class StaffLoginView(PublicView):
     """Staff."""
 
@@ -122,6 +135,21 @@ class MeView(APIView):
         """Change the nickname."""
         changes = _read(shapes.UserProfile, request, partial=True)
         return Response(shapes.UserProfile(services.update_profile(user_id=_user(request).pk, **changes)).data)
+
+
+class WeChatPhoneView(APIView):
+    """The caller's phone, as WeChat knows it."""
+
+    @extend_schema(tags=["me"], request=shapes.WeChatRequest, responses=shapes.UserProfile)
+    def post(self, request: Request) -> Response:
+        """Take the phone behind a code of `getPhoneNumber` for the caller's, who has none yet.
+
+        401 `wrong_wechat_code`, 409 `phone_taken` or `already_bound`, 503 `wechat_unavailable`.
+        """
+        spend("login", client_address(request))
+        code = _read(shapes.WeChatRequest, request)["code"]
+        profile = services.bind_phone(user_id=_user(request).pk, code=code, address=client_address(request))
+        return Response(shapes.UserProfile(profile).data)
 
 
 class PasswordView(APIView):

@@ -38,10 +38,11 @@ def close_account(*, user_id: int, address: str, current_password: str | None = 
     if user.is_staff:
         raise PermissionRefused(_("员工账号请由管理员停用"))
     prove_again(user, current_password=current_password, code=code, address=address)
-    run_atomic(DEFAULT, lambda: _forget(user), commit=CLOSED)
+    run_atomic(DEFAULT, lambda: forget(user), commit=CLOSED)
 
 
-def _forget(user: User) -> None:
+def forget(user: User) -> None:
+    """Empty and close an account, in the open transaction; what else is kept of it is erased later."""
     user.phone = user.openid = user.username = None
     user.nickname = ""
     user.is_active = False

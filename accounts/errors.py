@@ -54,3 +54,34 @@ class SmsNotSent(DomainError):
 
     code, status, title = "sms_not_sent", 503, _("短信发送失败，请稍后再试")
     retry_after = 5
+
+
+class WrongWeChatCode(Unauthenticated):
+    """WeChat doesn't know the code, or it was used."""
+
+    code, title = "wrong_wechat_code", _("微信登录凭证无效或已失效，请重试")
+
+
+class WeChatUnavailable(DomainError):
+    """WeChat doesn't answer, or is left alone for a while as it kept failing."""
+
+    code, status, title = "wechat_unavailable", 503, _("微信服务暂时不可用，请稍后再试")
+    retry_after = 5
+
+
+class PhoneTaken(DomainError):
+    """The phone belongs to another account: log in there, then bind WeChat to it."""
+
+    code, status, title = "phone_taken", 409, _("该手机号已属于另一个账号，请用手机号登录后再绑定微信")
+
+
+class WeChatTaken(DomainError):
+    """This WeChat belongs to another account that has a life of its own."""
+
+    code, status, title = "wechat_taken", 409, _("该微信已绑定另一个账号")
+
+
+class AlreadyBound(DomainError):
+    """The account has another phone, or another WeChat."""
+
+    code, status, title = "already_bound", 409, _("该账号已绑定另一个手机号或微信")

@@ -94,6 +94,8 @@ class Address(models.Model):
         _("经度"), max_digits=9, decimal_places=6, null=True, blank=True, validators=validators.LONGITUDE
     )
     is_default = models.BooleanField(_("默认地址"), default=False)
+    # What a door keeps for its own client: the codes of the mini-program's regions, say.
+    extra: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("收货地址")

@@ -53,6 +53,12 @@ class LoginRequest(serializers.Serializer[Any]):
         return attrs
 
 
+class WeChatRequest(serializers.Serializer[Any]):
+    """A code that WeChat gave the client; it works once."""
+
+    code = serializers.CharField(max_length=128)
+
+
 class StaffLoginRequest(serializers.Serializer[Any]):
     """A member of staff."""
 

@@ -47,6 +47,7 @@ from accounts.staff import (
 from accounts.tokens import (
     AccessClaims,
     TokenPair,
+    issue_lone_token,
     issue_tokens,
     read_access,
     revoke,
@@ -55,6 +56,7 @@ from accounts.tokens import (
     user_of_header,
     valid_claims,
 )
+from accounts.wechat_accounts import bind_phone, bind_wechat, login_with_wechat
 
 __all__ = [
     "LIVE_TICKET_SECONDS",
@@ -70,6 +72,8 @@ __all__ = [
     "add_address",
     "add_member",
     "address_book",
+    "bind_phone",
+    "bind_wechat",
     "caller_of_ticket",
     "change_address",
     "close_account",
@@ -83,12 +87,14 @@ __all__ = [
     "get_addresses",
     "has_permission_somewhere",
     "id_of_phone",
+    "issue_lone_token",
     "issue_tokens",
     "list_addresses",
     "live_ticket",
     "login_staff",
     "login_with_code",
     "login_with_password",
+    "login_with_wechat",
     "mark_erased",
     "own_profile",
     "permissions_of",

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 # The claim that names the session.
 SESSION = "sid"
 TWICE_AT_ONCE = timedelta(seconds=10)
+LONE_TOKEN_LIVES = timedelta(hours=2)
 NUMBER = re.compile(r"[0-9]{1,18}")
 TOKENS_REMEMBERED = 10_000
 
@@ -64,6 +65,19 @@ def issue_tokens(user: User) -> TokenPair:
     def body() -> TokenPair:
         User.objects.filter(pk=user.pk).update(last_login=timezone.now())
         return _new_pair(user, LoginSession.objects.create(user=user).pk)
+
+    return run_atomic(DEFAULT, body)
+
+
+def issue_lone_token(user: User) -> str:
+    """An access token for a client that can't refresh: it lives for two hours, and ends with its session."""
+
+    def body() -> str:
+        User.objects.filter(pk=user.pk).update(last_login=timezone.now())
+        token = AccessToken.for_user(user)
+        token.set_exp(lifetime=LONE_TOKEN_LIVES)
+        token[SESSION] = LoginSession.objects.create(user=user).pk
+        return str(token)
 
     return run_atomic(DEFAULT, body)
 

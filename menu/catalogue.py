@@ -196,7 +196,7 @@ def _categories(shop: Shop, items: Iterable[MenuItem]) -> tuple[MenuCategory, ..
     for item in items:
         by_category.setdefault(item.category_id, []).append(item)
     return tuple(
-        MenuCategory(id=row.pk, name=row.name, kind=row.kind, items=tuple(by_category.get(row.pk, ())))
+        MenuCategory(id=row.pk, name=row.name, kind=row.kind, sort=row.sort, items=tuple(by_category.get(row.pk, ())))
         for row in Category.objects.filter(shop=shop, is_active=True).order_by("sort", "pk")
     )
 

@@ -43,6 +43,7 @@ from menu.errors import (
     SoldOut,
 )
 from menu.hours import business_date, clock_ahead, hours_on, is_open_at, next_opening
+from menu.only_shop import only_shop
 from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
 from menu.selling_out import bring_back, sell_out
 from menu.snapshot import Menu, ShopInfo
@@ -109,6 +110,7 @@ __all__ = [
     "menu_document",
     "next_opening",
     "on_sale",
+    "only_shop",
     "prepared_menus",
     "price",
     "put_on_sale",
@@ -147,18 +149,24 @@ def delivers_to(shop: ShopInfo, *, latitude: float | None, longitude: float | No
 
 
 def check_orderable(
-    quote: Quote, *, at: datetime, latitude: float | None = None, longitude: float | None = None
+    quote: Quote,
+    *,
+    at: datetime,
+    latitude: float | None = None,
+    longitude: float | None = None,
+    unplaced: bool = False,
 ) -> None:
     """Whether the shop takes this order for the moment `at` and that place.
 
-    Raises ShopClosed, OutOfDeliveryArea (also when the area is limited and the place unknown) or BelowMinimum
-    (also when there is nothing to pay at all).
+    Raises ShopClosed, OutOfDeliveryArea (also when the area is limited and the place unknown, unless `unplaced` lets
+    that pass for people to look at) or BelowMinimum (also when there is nothing to pay at all).
     """
     shop = quote.shop
     if not is_open_at(shop, at):
         opens_at = next_opening(shop, at)
         raise ShopClosed(opens_at=opens_at.isoformat() if opens_at else None)
-    if not delivers_to(shop, latitude=latitude, longitude=longitude):
+    unknown_passes = unplaced and latitude is None and longitude is None
+    if not unknown_passes and not delivers_to(shop, latitude=latitude, longitude=longitude):
         raise OutOfDeliveryArea
     if quote.goods_total < shop.minimum_order:
         raise BelowMinimum(missing=f"{shop.minimum_order - quote.goods_total:.2f}")

@@ -91,6 +91,8 @@ class MenuCategory:
     name: str
     kind: str
     items: tuple[MenuItem, ...]
+    # Copies that an older release has put down lack it.
+    sort: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,17 @@ def set_quantity(*, user_id: int, shop_id: int, line_id: int, quantity: int) -> 
     return view(user_id=user_id, shop_id=shop_id)
 
 
+def take_one(*, user_id: int, shop_id: int, line_id: int) -> None:
+    """One less of a line, which goes with its last; nothing happens for a line that isn't there any more."""
+
+    def body(using: str) -> None:
+        line = _line(user_id, shop_id, line_id, using)
+        if not line.filter(quantity__gt=1).update(quantity=F("quantity") - 1):
+            line.delete()
+
+    _change(user_id, shop_id, body)
+
+
 def remove(*, user_id: int, shop_id: int, line_id: int) -> CartView:
     """Take a line out. Raises NotFound for a line that isn't in this cart."""
 

@@ -39,6 +39,8 @@ class Checkout:
     shown_total: Decimal | None = None
     cart_version: int | None = None
     key: str | None = None
+    # Whether an address without coordinates will do, also where the shop doesn't deliver everywhere.
+    unplaced: bool = False
 
     def __post_init__(self) -> None:
         """Without a key the cart's version is the key: without that too, every later checkout would be a replay."""
@@ -76,7 +78,8 @@ def draft(checkout: Checkout, *, address: AddressInfo, menu_now: Menu, now: date
     quote = menu.services.price(menu_now, lines)
     quote.require_complete()
     at = _time_of_delivery(checkout.deliver_at, now)
-    menu.services.check_orderable(quote, at=at, latitude=address.latitude, longitude=address.longitude)
+    place = {"latitude": address.latitude, "longitude": address.longitude}
+    menu.services.check_orderable(quote, at=at, **place, unplaced=checkout.unplaced)
     if checkout.shown_total is not None and checkout.shown_total != quote.total:
         raise TotalChanged(total=str(quote.total))
     order = _order(checkout, quote, address, now)

@@ -11,11 +11,14 @@ from orders.cart import clear as clear_cart
 from orders.cart import merge as merge_into_cart
 from orders.cart import remove as remove_from_cart
 from orders.cart import set_quantity as set_cart_quantity
+from orders.cart import take_one as take_one_from_cart
 from orders.cart import view as view_cart
 from orders.checkout import Checkout
 from orders.documents import Document, snapshot_of
 from orders.erasing import close_account
 from orders.exporting import my_data
+from orders.joining import bind_wechat
+from orders.keyless import pay_keyless, place_cart
 from orders.lifecycle import accept, cancel, complete, deliver, reject, remind, withdraw
 from orders.paying import pay
 from orders.placing import Placed, place
@@ -33,8 +36,11 @@ from orders.reading import (
 from orders.reordering import Gone, Reordered, Repriced, reorder
 from orders.rescue import retry_saga, undo_stuck_order
 from orders.sharing import share_token, shared_order
+from orders.states import WITH_THE_SHOP
+from payments.services import StartedPayment
 
 __all__ = [
+    "WITH_THE_SHOP",
     "CartChanged",
     "CartFull",
     "CartView",
@@ -44,9 +50,11 @@ __all__ = [
     "Placed",
     "Reordered",
     "Repriced",
+    "StartedPayment",
     "accept",
     "add_to_cart",
     "answer_amendment",
+    "bind_wechat",
     "cancel",
     "changes_since",
     "clear_cart",
@@ -64,7 +72,9 @@ __all__ = [
     "own_order",
     "paid_snapshots",
     "pay",
+    "pay_keyless",
     "place",
+    "place_cart",
     "propose_amendment",
     "reject",
     "remind",
@@ -76,6 +86,7 @@ __all__ = [
     "shared_order",
     "snapshot_of",
     "states_of",
+    "take_one_from_cart",
     "undo_stuck_order",
     "view_cart",
     "withdraw",

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from orders import amend_api, amend_views, api, cart_views, checkout_views, person_views, views
+from orders import (
+    amend_api,
+    amend_views,
+    api,
+    cart_sky,
+    cart_views,
+    checkout_views,
+    person_api,
+    person_views,
+    sky,
+    views,
+)
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/", api.ShopCartView.as_view()),
     path("shops/<int:shop_id>/cart/lines/", api.CartLinesView.as_view()),
     path("shops/<int:shop_id>/cart/lines/<int:line_id>/", api.CartLineView.as_view()),
+    path("me/wechat/", person_api.WeChatView.as_view()),
     path("orders/", api.OrdersView.as_view()),
     path("orders/<int:order_id>/", api.OrderView.as_view()),
     path("orders/<int:order_id>/pay/", api.PayView.as_view()),
@@ -38,4 +50,19 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("orders/<int:order_id>/remind/", views.order_remind, name="order_remind"),
     path("orders/<int:order_id>/reorder/", views.order_reorder, name="order_reorder"),
     path("orders/<int:order_id>/amendments/<int:n>/", amend_views.order_amendment, name="order_amendment"),
+]
+sky_patterns: list[URLPattern | URLResolver] = [
+    path("user/shoppingCart/add", cart_sky.CartAddView.as_view()),
+    path("user/shoppingCart/sub", cart_sky.CartSubView.as_view()),
+    path("user/shoppingCart/list", cart_sky.CartListView.as_view()),
+    path("user/shoppingCart/clean", cart_sky.CartCleanView.as_view()),
+    path("user/order/submit", sky.SubmitView.as_view()),
+    path("user/order/payment", sky.PaymentView.as_view()),
+    path("user/order/historyOrders", sky.HistoryView.as_view()),
+    # The same page, asked for by the state of the money.
+    path("user/order/queryOrdersCheckStatus", sky.HistoryView.as_view()),
+    path("user/order/orderDetail/<int:order_id>", sky.OrderView.as_view()),
+    path("user/order/cancel/<int:order_id>", sky.CancelView.as_view()),
+    path("user/order/reminder/<int:order_id>", sky.ReminderView.as_view()),
+    path("user/order/repetition/<int:order_id>", sky.RepetitionView.as_view()),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from payments import api, views
+from payments import api, sky, views
 
 api_patterns: list[URLPattern | URLResolver] = [
     path("payments/sandbox/<int:payment_id>/", api.SandboxView.as_view(), name="payment_sandbox"),
@@ -12,4 +12,7 @@ api_patterns: list[URLPattern | URLResolver] = [
 ]
 page_patterns: list[URLPattern | URLResolver] = [
     path("pay/sandbox/<int:payment_id>/", views.sandbox_pay, name="sandbox_pay"),
+]
+sky_patterns: list[URLPattern | URLResolver] = [
+    path("notify/paySuccess", sky.pay_success),
 ]

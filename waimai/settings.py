@@ -174,6 +174,11 @@ LOGOUT_REDIRECT_URL = "/"
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 WAIMAI_SMS_SENDER = env.str("WAIMAI_SMS_SENDER", default="accounts.sms.ConsoleSender")
+WAIMAI_WECHAT_APP_ID = env.str("WAIMAI_WECHAT_APP_ID", default="")
+WAIMAI_WECHAT_APP_SECRET = env.str("WAIMAI_WECHAT_APP_SECRET", default="")
+# Empty: WeChat's own, or the simulator on our own web process while that is on.
+WAIMAI_WECHAT_API_URL = env.str("WAIMAI_WECHAT_API_URL", default="")
+WAIMAI_WECHAT_SIMULATOR = env.bool("WAIMAI_WECHAT_SIMULATOR", default=DEBUG)
 RATELIMIT_ENABLE = env.bool("WAIMAI_RATELIMIT", default=True)
 WAIMAI_RATES = parts.rates(env)
 # "required": staff without a second factor can't log in.
@@ -258,13 +263,15 @@ WAIMAI_AMENDMENT_SECONDS = env.int("WAIMAI_AMENDMENT_SECONDS", default=300)
 WAIMAI_FORGOTTEN_DELIVERY_SECONDS = env.int("WAIMAI_FORGOTTEN_DELIVERY_SECONDS", default=3600)
 WAIMAI_PAYMENT_PROVIDERS = env.list("WAIMAI_PAYMENT_PROVIDERS", default=["sandbox"])
 WAIMAI_SANDBOX_SECRET = env.str("WAIMAI_SANDBOX_SECRET", default="")
+WAIMAI_SANDBOX_AUTOPAY = env.bool("WAIMAI_SANDBOX_AUTOPAY", default=0)
+WAIMAI_SKY_SHOP = env.int("WAIMAI_SKY_SHOP", default=0)
+WAIMAI_SKY_UNPLACED = env.bool("WAIMAI_SKY_UNPLACED", default=DEBUG)
 WAIMAI_DEMO = parts.demo_wanted(env)
 
 # --- the browser's side ---
 UNFOLD = admin_look.LOOK | {"DASHBOARD_CALLBACK": "orders.desk.front_admin.glance"}
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": browser.pages_policy(parts.picture_origins(env))}
-X_FRAME_OPTIONS = "DENY"
-SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS, SECURE_CONTENT_TYPE_NOSNIFF = "DENY", True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 CSRF_COOKIE_SAMESITE = "Lax"
@@ -284,5 +291,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": env.str("WAIMAI_LOG_LEVEL", default="INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "django.db.backends": {"level": "INFO"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.db.backends": {"level": "INFO"},
+        # It would write down whole addresses, and those of WeChat's calls carry our secret.
+        "urllib3": {"level": "INFO"},
+    },
 }

@@ -16,6 +16,8 @@ from waimai.infra import health, http, media, metrics
 handler404 = "waimai.infra.http.not_found"
 handler500 = "waimai.infra.http.server_error"
 
+# The published mini-program's side, at the addresses that it knows.
+SKY_APPS = (accounts.urls, menu.urls, payments.urls, orders.urls)
 APPS = (accounts.urls, menu.urls, payments.urls, orders.urls, orders.desk.urls)
 
 urlpatterns = [
@@ -30,5 +32,8 @@ urlpatterns = [
     # Any path at all, line ends too: an app is answered in JSON.
     re_path(r"^api/v1/[\s\S]*$", http.no_such_call),
     *(path("", include(app.page_patterns)) for app in APPS),
+    *(path("", include(app.sky_patterns)) for app in SKY_APPS),
+    path("user/<path:path>", http.no_such_call),
+    *accounts.urls.simulator_patterns,
     path("media/<path:name>", media.picture, name="picture"),
 ]

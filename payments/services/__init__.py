@@ -11,7 +11,7 @@ from payments.services.polling import poll_payment
 from payments.services.reading import PaymentInfo, captured_payments, forget_reasons, get_payment, money_of_orders
 from payments.services.reconciling import Reconciliation, day, reconcile, reconcile_yesterday, yesterday
 from payments.services.refunding import refund_order, refund_part, request_refund, send_refund, send_refunds_now
-from payments.services.sandbox import tell_sandbox
+from payments.services.sandbox import let_sandbox_pay, tell_sandbox
 from payments.services.settling import lock_payments
 from payments.services.webhooks import MAX_WEBHOOK_BYTES, handle_webhook
 from payments.services.wording import payment_state, refund_state
@@ -32,6 +32,7 @@ __all__ = [
     "forget_receipts",
     "get_payment",
     "handle_webhook",
+    "let_sandbox_pay",
     "lock_payments",
     "money_of_orders",
     "payment_problems",

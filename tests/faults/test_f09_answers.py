@@ -59,7 +59,8 @@ def addresses(order_id: int, shop_id: int) -> list[str]:
 
 def client_of(person: Person) -> Client:
     """The person's browser and telephone in one: a session and a token."""
-    client = Client(raise_request_exception=False, headers=person.api.headers)
+    token = {"authentication": person.api.headers["Authorization"].removeprefix("Bearer ")}
+    client = Client(raise_request_exception=False, headers=person.api.headers | token)
     client.force_login(person.user)
     return client
 

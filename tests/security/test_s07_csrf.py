@@ -13,10 +13,13 @@ from tests.security.routes import routes
 
 __all__ = ["lan", "mei", "stall"]
 pytestmark = pytest.mark.data
+# Doors that go by a token, a signature or a code, and never look at a cookie.
+SKY = ("/user/", "/notify/", "/wechat-simulator/")
+TOKENS = ("/api/", *SKY)
 
 
 def test_s07_no_page_takes_a_form_of_another_site(mei: Person, lan: Person) -> None:
-    pages = [route.path() for route in routes() if not route.pattern.startswith("/api/")]
+    pages = [route.path() for route in routes() if not route.pattern.startswith(TOKENS)]
     assert len(pages) > 60
     for who in (mei, lan):
         client = Client(enforce_csrf_checks=True)
@@ -45,6 +48,18 @@ def test_s07_the_api_takes_no_session_for_a_token(mei: Person, lan: Person) -> N
         client.force_login(who.user)
         for path in ("me/", "orders/", "addresses/", "staff/orders/"):
             assert client.get(f"/api/v1/{path}").status_code == 401, path
+
+
+def test_s07_nor_does_the_mini_programs_side(mei: Person) -> None:
+    client = Client()
+    client.force_login(mei.user)
+    paths = [route.path() for route in routes() if route.pattern.startswith("/user/")]
+    answers = {path: client.get(path).status_code for path in paths}
+    assert {path for path, status in answers.items() if status != 401} == {
+        "/user/user/login",
+        "/user/shop/status",
+        "/user/1",
+    }
 
 
 def test_s07_cookies_stay_on_our_site_and_out_of_scripts() -> None:

@@ -63,15 +63,16 @@ def test_s11_no_table_keeps_one() -> None:
 
 @pytest.mark.once
 def test_s11_who_calls_out_is_known() -> None:
-    outside = ("requests", "urllib.request", "http.client", "httpx", "aiohttp", "socket")
+    outside = ("requests", "urllib.request", "http.client", "httpx", "urllib3", "aiohttp", "socket")
     found = {
         module.name
         for module in product()
         for used in module.imports()
         if any(f"{used.name}.".startswith(f"{name}.") for name in outside)
     }
-    # The sandbox calls WAIMAI_PUBLIC_URL; the pulse and the supervisor know only our own parts.
+    # The login by WeChat calls WAIMAI_WECHAT_API_URL, the sandbox WAIMAI_PUBLIC_URL; the rest know only our own parts.
     assert found == {
+        "accounts.wechat_http",
         "payments.providers.sandbox_delivery",
         "waimai.infra.pulse",
         "waimai.supervisor",

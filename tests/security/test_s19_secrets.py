@@ -58,6 +58,8 @@ def test_s19_good_settings_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"WAIMAI_ALLOWED_HOSTS": "*"}, "WAIMAI_ALLOWED_HOSTS"),
         ({"WAIMAI_ALLOWED_HOSTS": "shop.example.com,.example.com"}, "WAIMAI_ALLOWED_HOSTS"),
         ({"WAIMAI_DEMO": "1"}, "WAIMAI_DEMO"),
+        ({"WAIMAI_WECHAT_SIMULATOR": "1"}, "WAIMAI_WECHAT_SIMULATOR"),
+        ({"WAIMAI_SANDBOX_AUTOPAY": "1"}, "WAIMAI_SANDBOX_AUTOPAY"),
     ],
 )
 def test_s19_unsafe_settings_are_refused_by_name(

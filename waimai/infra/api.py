@@ -46,12 +46,10 @@ class IdempotencyKeyRequired(DomainError):
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every refusal is `application/problem+json`; None for mistakes in the program."""
-    domain_error = as_domain_error(error) or _of_django(error)
-    headers: dict[str, str] = {}
-    if domain_error is None:
-        if not isinstance(error, exceptions.APIException):
-            return None
-        domain_error, headers = _of_drf(error)
+    found = refusal_of(error)
+    if found is None:
+        return None
+    domain_error, headers = found
     if domain_error.status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="api"')
     headers |= refusal_headers(domain_error)
@@ -61,6 +59,14 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     return Response(
         problem(domain_error), status=domain_error.status, headers=headers, content_type="application/problem+json"
     )
+
+
+def refusal_of(error: Exception) -> tuple[DomainError, dict[str, str]] | None:
+    """The refusal that an exception in a DRF view stands for, with its headers; None for mistakes in the program."""
+    domain_error = as_domain_error(error) or _of_django(error)
+    if domain_error is not None:
+        return domain_error, {}
+    return _of_drf(error) if isinstance(error, exceptions.APIException) else None
 
 
 def _of_django(error: Exception) -> DomainError | None:

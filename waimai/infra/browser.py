@@ -12,6 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from waimai.infra.envelope import SKY_PATHS
+
 # Where one is, for the delivery area; nothing else that a phone can do.
 PERMISSIONS_POLICY = (
     "geolocation=(self), camera=(), microphone=(), payment=(), usb=(), serial=(), midi=(), accelerometer=(), "
@@ -66,7 +68,7 @@ class BrowserMiddleware:
             response._csp_config = DOCUMENT
         elif request.path_info.startswith(ADMIN_PATH):
             response._csp_config = admin_policy(settings.CONTENT_SECURITY_POLICY["DIRECTIVES"])
-        elif request.path_info.startswith(API_PATH):
+        elif request.path_info.startswith((API_PATH, *SKY_PATHS)):
             response._csp_config = NOTHING
         answer: HttpResponse = response
         return answer

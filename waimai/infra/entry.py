@@ -21,8 +21,8 @@ from waimai.infra.errors import DomainError, NotFound
 from waimai.infra.http import by_subscriber, error_response, exact_client_address, is_within, networks
 
 FREE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-WEBHOOKS = "/api/v1/payments/webhooks/"
-FREE_FOLDERS = (WEBHOOKS, "/static/", "/media/")
+WEBHOOKS = ("/api/v1/payments/webhooks/", "/notify/")
+FREE_FOLDERS = (*WEBHOOKS, "/static/", "/media/")
 HANDS_IN_A_BURST, HAND_SECONDS = 20, 1.0
 STAFF_FOLDERS = ("/admin/", "/board/", "/api/v1/staff/", "/api/v1/auth/staff/")
 

@@ -53,7 +53,7 @@ def lane_of(path: str) -> Lane:
     """The line a request stands in."""
     if path in FREE_PATHS:
         return Lane.HEALTH
-    return Lane.STAFF if path.startswith((*STAFF_FOLDERS, WEBHOOKS)) else Lane.CUSTOMERS
+    return Lane.STAFF if path.startswith((*STAFF_FOLDERS, *WEBHOOKS)) else Lane.CUSTOMERS
 
 
 class Gone(Exception):

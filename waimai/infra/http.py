@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 from django.views.decorators.csrf import csrf_exempt
 
+from waimai.infra.envelope import SKY_PATHS, refused
 from waimai.infra.errors import (
     DomainError,
     NotFound,
@@ -125,6 +126,8 @@ def error_response(request: HttpRequest, error: DomainError) -> HttpResponse:
     response: HttpResponse
     if request.path.startswith(API_PREFIX):
         response = JsonResponse(problem(error), status=error.status, content_type="application/problem+json")
+    elif request.path.startswith(SKY_PATHS):
+        response = JsonResponse(refused(error), status=error.status)
     else:
         response = render(request, "error.html", {"error": error}, status=error.status)
     for name, value in refusal_headers(error).items():
@@ -159,7 +162,8 @@ async def refused_directly(scope: Any, send: Any, error: DomainError) -> None:
     sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
     headers |= refusal_headers(error) | {"X-Request-ID": request_id_for(sent)}
     with override(settings.LANGUAGE_CODE):
-        body = json.dumps(problem(error), ensure_ascii=False).encode()
+        told = refused(error) if scope["path"].startswith(SKY_PATHS) else problem(error)
+        body = json.dumps(told, ensure_ascii=False).encode()
     headers["Content-Length"] = str(len(body))
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": pairs})

@@ -141,6 +141,10 @@ def _unsafe(env: environ.Env, *, debug: bool) -> Iterator[str]:
         yield "WAIMAI_ALLOWED_HOSTS has a wildcard"
     if env.bool("WAIMAI_DEMO", default=False):
         yield "WAIMAI_DEMO is on, and everybody knows the passwords of its accounts"
+    if env.bool("WAIMAI_WECHAT_SIMULATOR", default=0):
+        yield "WAIMAI_WECHAT_SIMULATOR is on, and whoever logs in with WeChat is whoever they say"
+    if env.bool("WAIMAI_SANDBOX_AUTOPAY", default=0):
+        yield "WAIMAI_SANDBOX_AUTOPAY is on, and orders pay for themselves"
 
 
 def demo_wanted(env: environ.Env) -> bool:
