@@ -219,10 +219,7 @@ SPECTACULAR_SETTINGS = {
     # What is sent and what is answered is not the same shape: an answer may have an empty text where none may be sent.
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v1",
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "waimai.infra.schema.list_codes",
-    ],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "waimai.openapi.complete"],
     # Two fields called `kind` with the same values and other labels.
     "ENUM_NAME_OVERRIDES": {"KindEnum": "menu.models.Kind", "LineKindEnum": "orders.serializers.LINE_KINDS"},
     # The browsable document brings its own scripts: no outside request.

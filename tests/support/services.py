@@ -16,6 +16,8 @@ PROGRAMS = {
     "mariadbd": "mariadbd",
     "redis-server": "redis-server",
     "rabbitmq-server": "rabbitmq-server",
+    "node": "node",
+    "npm": "npm",
 }
 REASON = "missing here: "
 ANSWER_WITHIN_SECONDS = 2.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from django.utils.translation import override
 from drf_spectacular.openapi import AutoSchema as SpectacularSchema
 from drf_spectacular.utils import Direction, OpenApiParameter, inline_serializer
 from rest_framework import serializers
@@ -64,8 +65,8 @@ class AutoSchema(SpectacularSchema):
         return bodies | {"default": answer | {"description": "Refused; `code` says why"}}
 
 
-def list_codes(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Name every code that a problem can carry in the document. A hook of drf-spectacular."""
+def list_codes(result: dict[str, Any]) -> dict[str, Any]:
+    """Name every code that a problem can carry in the document."""
     lines = [f"- `{code}` ({status}): {meaning}" for code, (status, meaning) in sorted(known_codes().items())]
     code = result["components"]["schemas"]["Problem"]["properties"]["code"]
     code["description"] = "Stable. One of:\n" + "\n".join(lines)
@@ -74,7 +75,8 @@ def list_codes(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 
 def known_codes() -> dict[str, tuple[int, str]]:
     """Every stable code with its status and meaning: DRF's own, and those of every kind of refusal."""
-    found = {code: (kind.status_code, str(kind.default_detail)) for kind, code in CODES.items()}
+    with override("en"):
+        found = {code: (kind.status_code, str(kind.default_detail)) for kind, code in CODES.items()}
     waiting: list[type[DomainError]] = [DomainError]
     while waiting:
         kind = waiting.pop()
