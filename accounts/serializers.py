@@ -56,7 +56,7 @@ class LoginRequest(serializers.Serializer[Any]):
 class WeChatRequest(serializers.Serializer[Any]):
     """A code that WeChat gave the client; it works once."""
 
-    code = serializers.CharField(max_length=128)
+    code = TextField(max_length=128)
 
 
 class StaffLoginRequest(serializers.Serializer[Any]):

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orders import services
-from waimai.infra.api import caller_id, validated
+from waimai.infra.api import TextField, caller_id, validated
 from waimai.infra.http import client_address
 from waimai.infra.ratelimit import spend
 
@@ -19,8 +19,8 @@ from waimai.infra.ratelimit import spend
 class BindWeChatInput(serializers.Serializer[Any]):
     """A code of `wx.login`, and a proof that the account is the caller's: its password, or a code to its phone."""
 
-    code = serializers.CharField(max_length=128)
-    current_password = serializers.CharField(
+    code = TextField(max_length=128)
+    current_password = TextField(
         required=False, max_length=128, trim_whitespace=False, style={"input_type": "password"}
     )
     sms_code = serializers.RegexField(r"\A[0-9]{6}\Z", required=False)

@@ -45,7 +45,8 @@ def test_the_api_keeps_what_its_document_promises(
 ) -> None:
     placed(mei, stall, key="1")
     paid(mei, stall, key="2")
-    web = web_processes(WAIMAI_RATE_ENTRY="0", WAIMAI_RATE_LOGIN="0")
+    wechat = web_processes().url + "/wechat-simulator"
+    web = web_processes(WAIMAI_RATE_ENTRY="0", WAIMAI_RATE_LOGIN="0", WAIMAI_WECHAT_API_URL=wechat)
     run(web, {"mei": mei, "lan": lan}[who], tmp_path)
 
 

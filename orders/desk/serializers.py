@@ -37,7 +37,7 @@ class AmendmentInput(serializers.Serializer[Any]):
     line = WholeNumberField(min_value=1, max_value=HIGHEST_LINE)
     quantity = WholeNumberField(min_value=1, max_value=99)
     replacement = WholeNumberField(required=False, allow_null=True, default=None, min_value=1, max_value=HIGHEST_ID)
-    reason = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    reason = TextField(required=False, allow_blank=True, max_length=200, default="")
 
 
 class StaffContactOutput(serializers.Serializer[Any]):

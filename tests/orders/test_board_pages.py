@@ -87,7 +87,7 @@ def test_a_card_says_all_the_shop_needs(stall: Stall, mei: Person, board: Browse
         "备注：不要香菜",
         "餐具 3 份",
         "等待 0 分钟",
-        "梅 13911110001",
+        "梅 (阿梅) 13911110001",
         "建国路 88 号",
     )
     assert [words for words in wanted if words not in text] == []

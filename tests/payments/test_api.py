@@ -212,5 +212,5 @@ def test_both_calls_stand_in_the_openapi_document() -> None:
     hook = document["paths"]["/api/v1/payments/webhooks/{provider}/"]["post"]
     assert set(till["responses"]) >= {"202"}
     assert "security" not in hook  # Its signature is its proof.
-    wish = document["components"]["schemas"]["SandboxRequest"]["properties"]
+    wish = document["components"]["schemas"]["SandboxRequestRequest"]["properties"]
     assert wish["times"]["maximum"] == api.MOST_CALLS

@@ -10,7 +10,7 @@ from drf_spectacular.openapi import AutoSchema as SpectacularSchema
 from drf_spectacular.utils import Direction, OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
-from waimai.infra.api import CODES
+from waimai.infra.api import CODES, TextField
 from waimai.infra.errors import DomainError
 
 Problem = inline_serializer(
@@ -55,6 +55,8 @@ class AutoSchema(SpectacularSchema):
         found = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
         if direction == "request" and isinstance(field, NOT_EMPTY) and not getattr(field, "allow_blank", False):
             found["minLength"] = getattr(field, "min_length", None) or 1
+        if direction == "request" and type(field) is TextField:
+            found["pattern"] = _pattern(field)
         return found
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
@@ -63,6 +65,17 @@ class AutoSchema(SpectacularSchema):
         media_types = ["application/problem+json"]
         answer = self._get_response_for_code(Problem, "default", media_types, direction)  # type: ignore[no-untyped-call]
         return bodies | {"default": answer | {"description": "Refused; `code` says why"}}
+
+
+# What `str.strip` takes away, as a class of ECMA's regular expressions, which JSON Schema speaks.
+BLANKS = r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+def _pattern(field: TextField) -> str:
+    """No NUL; and where blanks are taken away at both ends, something has to be left."""
+    if field.allow_blank:
+        return r"^[^\u0000]*$"
+    return rf"^[^\u0000]*[^\u0000{BLANKS}][^\u0000]*$" if field.trim_whitespace else r"^[^\u0000]+$"
 
 
 def list_codes(result: dict[str, Any]) -> dict[str, Any]:

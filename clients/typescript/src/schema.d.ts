@@ -734,7 +734,6 @@ export interface components {
             quantity: number;
             /** Format: int64 */
             replacement?: number | null;
-            /** @default  */
             reason?: string;
         };
         /** @description What the shop proposed to leave out, or to bring instead; `refund` (yuan) goes back if the customer agrees. */
@@ -937,7 +936,6 @@ export interface components {
             /** Format: int64 */
             address: number;
             lines?: components["schemas"]["LineInputRequest"][] | null;
-            /** @default  */
             note?: string;
             /** @default 1 */
             tableware?: number;
@@ -1145,7 +1143,6 @@ export interface components {
         };
         /** @description Why, in the caller's words. */
         ReasonInputRequest: {
-            /** @default  */
             reason?: string;
         };
         /** @description A refresh token. */
@@ -1264,10 +1261,7 @@ export interface components {
         StaffLoginRequestRequest: {
             username: string;
             password: string;
-            /**
-             * @description The token of the second factor, if there is one
-             * @default
-             */
+            /** @description The token of the second factor, if there is one */
             otp?: string;
         };
         /** @description A paid order as staff see it. */
