@@ -256,7 +256,7 @@ def _is_limited(item: Item) -> bool:
 
 
 def _has(item: Item, portions: int) -> bool:
-    return not _is_limited(item) or item.stock.available >= portions
+    return not _is_limited(item) or item.stock.orderable >= portions
 
 
 def _back_at(parts: Sequence[Item]) -> datetime | None:

@@ -232,10 +232,7 @@ class SetMealComponent(models.Model):
 
 
 class Stock(models.Model):
-    """Portions of an item. Without a row, or with `limited` off, there are as many as anyone wants.
-
-    The sum of the adjustments is `available + held + sold`, always (I1).
-    """
+    """Portions of an item; any number without a row, or not `limited`. The adjustments' sum is all three counts (I1)."""
 
     item = models.OneToOneField(
         Item, on_delete=models.CASCADE, primary_key=True, related_name="stock", verbose_name=_("商品")
@@ -244,7 +241,7 @@ class Stock(models.Model):
     available = models.IntegerField(_("可售"), default=0)
     held = models.IntegerField(_("待付款占用"), default=0)
     sold = models.IntegerField(_("已售"), default=0)
-    # Sold out until then, and with how many it comes back (None: any number); set and cleared together.
+    # Sold out until then, and with how many it comes back (None: any number).
     back_at = models.DateTimeField(_("恢复时间"), null=True)
     back_with = models.IntegerField(_("恢复份数"), null=True)
 
@@ -254,8 +251,13 @@ class Stock(models.Model):
         constraints = (models.CheckConstraint(condition=Q(available__gte=0), name="stock_never_negative"),)
 
     def __str__(self) -> str:
-        left = str(self.available) if self.limited else "∞"
-        return f"{left} → {timezone.localtime(self.back_at):%m-%d %H:%M}" if self.back_at else left
+        more = f" → {timezone.localtime(self.back_at):%m-%d %H:%M}" if self.back_at else ""
+        return f"{self.available if self.limited else '∞'}{more}"
+
+    @property
+    def orderable(self) -> int:
+        """How many can be ordered: none until `back_at`, whatever orders give back."""
+        return 0 if self.back_at else self.available
 
 
 class StockAdjustment(models.Model):

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.utils.translation import gettext as _
 
-from menu.models import Item, Stock
+from menu.models import Stock
 from menu.stock import MOST_PORTIONS, put_stock
 from waimai.infra import timers
 from waimai.infra.clock import db_now
@@ -50,8 +50,11 @@ def bring_back(*, item_id: int, reason: str = "") -> None:
     """
 
     def body() -> None:
-        row = Stock.objects.filter(item_id=item_id).values("back_with").first()
-        put_stock(item_id, row["back_with"] if row else None, reason)
+        stock = Stock.objects.select_for_update().filter(item_id=item_id).first()
+        if stock is not None and not stock.back_at and (not stock.limited or stock.available):
+            # Somebody was faster, or the clock: it is back, and stays as it came.
+            return
+        put_stock(item_id, stock.back_with if stock else None, reason)
         timers.cancel(BACK, [item_id], using=DEFAULT)
 
     run_atomic(DEFAULT, body)
@@ -61,7 +64,8 @@ def bring_back(*, item_id: int, reason: str = "") -> None:
 def come_back(ref_ids: list[int], *, using: str, now: datetime) -> None:
     """The time has come for these items."""
     for item_id in sorted(ref_ids):
-        row = Stock.objects.filter(item_id=item_id, back_at__lte=now).values("back_with").first()
-        if row is not None and Item.objects.filter(pk=item_id).exists():
-            put_stock(item_id, row["back_with"], BACK)
+        # Held, so that whoever sets the stock at this moment comes before or after, and not in between.
+        stock = Stock.objects.select_for_update().filter(item_id=item_id).first()
+        if stock is not None and stock.back_at and stock.back_at <= now:
+            put_stock(item_id, stock.back_with, BACK)
     timers.cancel(BACK, ref_ids, using=using)

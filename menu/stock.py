@@ -126,13 +126,13 @@ def _take(order_id: int, item_id: int, wanted: Mapping[int, int], enough: int) -
     row = Stock.objects.filter(item_id=item_id)
     change = {"available": F("available") - quantity, "held": F("held") + quantity}
     # The busy way is this one statement. Only what leaves few, or finds too few, looks again under a lock.
-    if row.filter(available__gte=quantity + enough).update(**change):
+    if row.filter(available__gte=quantity + enough, back_at=None).update(**change):
         return None
     stock = row.select_for_update().first()
     if stock is None or not stock.limited:
         StockHold.objects.filter(order_id=order_id, item_id=item_id).delete()
         return None
-    if stock.available < quantity:
+    if stock.orderable < quantity:
         raise _sold_out(item_id, wanted)
     row.update(**change)
     left = stock.available - quantity
@@ -144,9 +144,9 @@ def _sold_out(item_id: int, wanted: Mapping[int, int]) -> SoldOut:
     later = [one for one in wanted if one >= item_id]
     rows = Stock.objects.filter(item_id__in=later, limited=True).select_related("item").order_by("item_id")
     short = [
-        {"id": row.item_id, "name": row.item.name, "available": row.available}
+        {"id": row.item_id, "name": row.item.name, "available": row.orderable}
         for row in rows
-        if row.available < wanted[row.item_id]
+        if row.orderable < wanted[row.item_id]
     ]
     names = "、".join(str(one["name"]) for one in short)
     return SoldOut(_("库存不足：%(names)s。") % {"names": names}, items=short)

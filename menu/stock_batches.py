@@ -37,7 +37,7 @@ def _hold_many(demands: Demands) -> Short:
     wanted = {item_id for each in demands.values() for item_id in each}
     enough = _enough(wanted, limited=True)
     rows = Stock.objects.filter(item_id__in=sorted(enough), limited=True).select_for_update().order_by("item_id")
-    before = {row.item_id: row.available for row in rows}
+    before = {row.item_id: row.orderable for row in rows}
     left = Counter(before)
     holds, missing = _share(demands, left)
     holders = [order_id for order_id in demands if order_id not in missing]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import accounts.services
 from accounts.services import Profile
-from orders import reading
+from orders.models import Order
+from waimai.infra import archive
 
 
 def bind_wechat(
@@ -22,4 +23,5 @@ def bind_wechat(
 
 
 def _never_ordered(user_id: int) -> bool:
-    return not reading.newest_orders(user_id=user_id, limit=1)
+    """Whether nothing was ever ordered, or is just being. Once months are archived nobody here can know: then no."""
+    return not archive.oldest_living_id() and not Order.objects.for_user(user_id).exists()

@@ -14,7 +14,15 @@ import menu.services
 from orders.desk import tickets
 from orders.desk.models import BoardCounter, BoardEvent, DeskOrder, LostSales, Ticket
 from orders.desk.rows import write
-from orders.events import OrderAccepted, OrderAmended, OrderCancelled, OrderEvent, OrderPaid, OrderReminded
+from orders.events import (
+    OrderAccepted,
+    OrderAmended,
+    OrderCancelled,
+    OrderCompleted,
+    OrderEvent,
+    OrderPaid,
+    OrderReminded,
+)
 from orders.services import Document
 from orders.states import Actor, Reason
 from waimai.infra import crashpoints
@@ -72,6 +80,8 @@ def _tell(event: OrderEvent) -> None:
     _add(event.shop_id, kind, event.key, about | {"number": number})
     if isinstance(event, OrderAccepted):
         tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id)
+    if isinstance(event, OrderCancelled | OrderCompleted):
+        tickets.drop(order_id=event.key)
     if isinstance(event, OrderAmended):
         tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id, kind=Ticket.Kind.CORRECTION)
 

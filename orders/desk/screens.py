@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 import accounts.services
 import menu.services
@@ -43,6 +43,8 @@ class Card:
     courier: str
     couriers: dict[int, str]
     map_url: str
+    # The shop's clock.
+    zone: str
     may_amend: bool
     # What may come instead of something: number and name of each dish.
     instead: dict[int, str]
@@ -72,6 +74,8 @@ class Dish:
     name: str
     details: str
     since: datetime
+    # The shop's clock.
+    zone: str
     quantity: int = 0
     notes: list[str] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
@@ -113,11 +117,15 @@ def read_board(*, staff_id: int, shops: dict[int, ShopInfo], looked_at: frozense
 
 
 def _with_the_shop(looked_at: Iterable[int]) -> tuple[list[DeskOrder], int]:
-    rows = DeskOrder.objects.filter(shop_id__in=looked_at, status__in=WITH_THE_SHOP)
-    found = list(rows.order_by("paid_at", "order_id")[: MOST_CARDS + 1])
-    if len(found) <= MOST_CARDS:
-        return found, 0
-    return found[:MOST_CARDS], rows.count() - MOST_CARDS
+    """The oldest of each state: deliveries that nobody ended must not hide what waits to be accepted."""
+    found: list[DeskOrder] = []
+    not_shown = 0
+    for status in WITH_THE_SHOP:
+        some = list(_of_status(looked_at, status, most=MOST_CARDS + 1))
+        found += some[:MOST_CARDS]
+        if len(some) > MOST_CARDS:
+            not_shown += DeskOrder.objects.filter(shop_id__in=looked_at, status=status).count() - MOST_CARDS
+    return found, not_shown
 
 
 def _cards(rows: list[DeskOrder], staff_id: int, shops: dict[int, ShopInfo]) -> list[Card]:
@@ -137,6 +145,7 @@ def _cards(rows: list[DeskOrder], staff_id: int, shops: dict[int, ShopInfo]) -> 
             courier=people[row.courier_id].nickname if row.courier_id in people else "",
             couriers=couriers[row.shop_id],
             map_url=map_url(row),
+            zone=shops[row.shop_id].time_zone,
             may_amend=row.status == Status.ACCEPTED and "amend_order" in may[row.shop_id] and not row.proposal,
             instead=instead[row.shop_id],
         )
@@ -166,12 +175,13 @@ def map_url(row: DeskOrder) -> str:
     return "https://uri.amap.com/marker?" + urlencode(place)
 
 
-def read_kitchen(looked_at: frozenset[int]) -> list[Dish]:
+def read_kitchen(*, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> list[Dish]:
     """What to cook now: the dishes of accepted orders, set meals multiplied out, the longest waiting first."""
     dishes: dict[tuple[str, str], Dish] = {}
     for row in _of_status(looked_at, Status.ACCEPTED):
+        zone = shops[row.shop_id].time_zone
         for name, details, quantity in _dishes_of(row):
-            dish = dishes.setdefault((name, details), Dish(name, details, row.paid_at))
+            dish = dishes.setdefault((name, details), Dish(name, details, row.paid_at, zone))
             dish.quantity += quantity
             dish.numbers.append(row.call_number)
             if row.note and row.note not in dish.notes:
@@ -179,9 +189,9 @@ def read_kitchen(looked_at: frozenset[int]) -> list[Dish]:
     return list(dishes.values())
 
 
-def _of_status(looked_at: Iterable[int], status: str) -> QuerySet[DeskOrder]:
+def _of_status(looked_at: Iterable[int], status: str, *, most: int = MOST_CARDS) -> QuerySet[DeskOrder]:
     rows = DeskOrder.objects.filter(shop_id__in=looked_at, status=status)
-    return rows.order_by("paid_at", "order_id")[:MOST_CARDS]
+    return rows.order_by("paid_at", "order_id")[:most]
 
 
 def _dishes_of(row: DeskOrder) -> Iterable[tuple[str, str, int]]:
@@ -195,9 +205,9 @@ def _dishes_of(row: DeskOrder) -> Iterable[tuple[str, str, int]]:
 
 def read_deliveries(*, staff_id: int, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> dict[str, Any]:
     """What this courier brings now, and what waits to be taken."""
-    rows = DeskOrder.objects.filter(shop_id__in=looked_at)
-    rows = rows.filter(Q(status=Status.DELIVERING, courier_id=staff_id) | Q(status=Status.ACCEPTED))
-    cards = _cards(list(rows.order_by("paid_at", "order_id")[:MOST_CARDS]), staff_id, shops)
+    mine = DeskOrder.objects.filter(shop_id__in=looked_at, status=Status.DELIVERING, courier_id=staff_id)
+    rows = [*mine.order_by("paid_at", "order_id")[:MOST_CARDS], *_of_status(looked_at, Status.ACCEPTED)]
+    cards = _cards(rows, staff_id, shops)
     return {
         "mine": [card for card in cards if card.order.status == Status.DELIVERING],
         "to_take": [card for card in cards if card.order.status == Status.ACCEPTED],

@@ -38,6 +38,11 @@ def make(*, order_id: int, n: int, shop_id: int, kind: str = Ticket.Kind.ORDER) 
     Ticket.objects.get_or_create(order_id=order_id, n=n, defaults=about)
 
 
+def drop(*, order_id: int) -> None:
+    """The order is over: what of it no printer has taken is not to be cooked. In the open transaction on default."""
+    Ticket.objects.filter(order_id=order_id, printed_at=None).delete()
+
+
 def take_next(*, shop_id: int, staff_id: int) -> PrintedTicket | None:
     """Take the shop's oldest ticket that no printer has taken; None when there is none. Raises like `require_staff`."""
     accounts.services.require_staff(user_id=staff_id, shop_id=shop_id, permission=PERMISSION)
@@ -55,14 +60,21 @@ def print_again(*, order_id: int, staff_id: int) -> PrintedTicket:
 
     Raises NotFound for an order that was never accepted, and like `require_staff`.
     """
-    ticket = Ticket.objects.filter(order_id=order_id).order_by("-n").first()
-    if ticket is None:
-        raise NotFound
+    ticket = Ticket.objects.filter(order_id=order_id).order_by("-n").first() or _late(order_id)
     accounts.services.require_staff(user_id=staff_id, shop_id=ticket.shop_id, permission=PERMISSION)
     if not _take(ticket.pk, staff_id):
         again = Ticket.objects.filter(pk=ticket.pk)
         run_atomic(DEFAULT, lambda: again.update(reprints=F("reprints") + 1), commit=TAKEN)
     return _printed(Ticket.objects.get(pk=ticket.pk))
+
+
+def _late(order_id: int) -> Ticket:
+    """The ticket of an order that was accepted before there were any, or whose waiting one was dropped."""
+    order = DeskOrder.objects.filter(order_id=order_id, promised_at__isnull=False).first()
+    if order is None:
+        raise NotFound
+    run_atomic(DEFAULT, lambda: make(order_id=order_id, n=order.version, shop_id=order.shop_id))
+    return Ticket.objects.get(order_id=order_id, n=order.version)
 
 
 def waiting(shops: frozenset[int] | None) -> int:

@@ -84,7 +84,9 @@ def board(request: HttpRequest) -> HttpResponse:
 def kitchen(request: HttpRequest) -> HttpResponse:
     """What to cook now, by dish."""
     look = _looked_at(request)
-    return _screen(request, "kitchen", {**look, "dishes": screens.read_kitchen(look["looked_at"])})
+    return _screen(
+        request, "kitchen", {**look, "dishes": screens.read_kitchen(shops=look["shops"], looked_at=look["looked_at"])}
+    )
 
 
 @require_safe

@@ -5,6 +5,7 @@ const CATCH_UP_MS = 200; // what comes together is fetched together
 const POLL_MS = 4000; // without a stream
 const REFRESH_MS = 30_000; // with one: waiting times go on
 const RING_MS = 3000;
+const BUSY_MS = 60_000;
 
 const body = document.body;
 const connection = document.getElementById("connection");
@@ -13,13 +14,17 @@ let stream;
 let fetchedAt = performance.now();
 let failed = false; // the last time the screen asked
 let wanted = 0;
+let touchedAt = -BUSY_MS;
+for (const kind of ["pointerdown", "keydown", "input"]) {
+  document.addEventListener(kind, () => (touchedAt = performance.now()));
+}
 
 // --- the part that changes ---
 
 function isBusy() {
-  // Nobody's typing or open list of reasons is swept away.
+  // Nobody's typing or open list of reasons is swept away; but whoever has gone away leaves no screen that stands still.
   const there = document.activeElement;
-  return there?.closest("#live") && (there.matches("input, select, textarea") || there.closest("details[open]"));
+  return performance.now() - touchedAt < BUSY_MS && there?.closest("#live") && (there.matches("input, select, textarea") || there.closest("details[open]"));
 }
 
 function refresh() {
@@ -79,6 +84,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     // Then only what has to be heard, or must not be missed, is taken over.
     event.detail.shouldSwap = false;
     failed = false;
+    tellConnection();
     hear(new DOMParser().parseFromString(xhr.response, "text/html").getElementById("live"));
   }
   focused = document.activeElement?.closest("[data-order]")?.dataset.order;
@@ -91,7 +97,7 @@ document.addEventListener("htmx:afterSwap", () => {
     document.querySelector(`[data-order="${focused}"]`)?.focus({ preventScroll: true });
   }
 });
-for (const name of ["htmx:responseError", "htmx:sendError"]) {
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, () => {
     failed = true;
     tellConnection();
@@ -102,6 +108,7 @@ for (const name of ["htmx:responseError", "htmx:sendError"]) {
 
 const button = document.getElementById("sound");
 let audio;
+let silenced = false; // by whoever sits there
 
 function beep(notes) {
   if (audio?.state !== "running") {
@@ -122,12 +129,23 @@ const NEW_ORDER = [[880, 0, 0.25], [1175, 0.25, 0.25], [880, 0.5, 0.25], [1175, 
 const REMINDER = [[660, 0, 0.15], [660, 0.2, 0.15], [660, 0.4, 0.15]];
 const CANCELLED = [[523, 0, 0.3], [392, 0.3, 0.3], [262, 0.6, 0.6]];
 
+// What this browser has told already; where it may keep nothing, as long as the page is open.
+const memory = new Map();
 function kept(name) {
-  return new Set(JSON.parse(localStorage.getItem(name) ?? "[]"));
+  try {
+    return new Set(JSON.parse(localStorage.getItem(name) ?? "[]"));
+  } catch {
+    return new Set(memory.get(name));
+  }
 }
 
 function keep(name, values) {
-  localStorage.setItem(name, JSON.stringify([...values].slice(-500)));
+  memory.set(name, [...values].slice(-500));
+  try {
+    localStorage.setItem(name, JSON.stringify(memory.get(name)));
+  } catch {
+    // Full or forbidden: see above.
+  }
 }
 
 let ringing = 0;
@@ -196,12 +214,17 @@ function offerSound() {
   button.classList.toggle("primary", !on);
 }
 async function startSound() {
-  audio ??= new AudioContext();
+  if (!audio) {
+    audio = new AudioContext();
+    // A call or a sleeping device may silence it.
+    audio.addEventListener("statechange", offerSound);
+  }
   await audio.resume();
   offerSound();
 }
 button.addEventListener("click", async () => {
-  if (audio?.state === "running") {
+  silenced = audio?.state === "running";
+  if (silenced) {
     await audio.suspend();
     offerSound();
   } else {
@@ -209,15 +232,11 @@ button.addEventListener("click", async () => {
     beep(REMINDER);
   }
 });
-document.addEventListener(
-  "pointerdown",
-  (event) => {
-    if (!audio && !button.contains(event.target)) {
-      startSound();
-    }
-  },
-  { once: true },
-);
+document.addEventListener("click", (event) => {
+  if (!silenced && audio?.state !== "running" && !button.contains(event.target)) {
+    startSound();
+  }
+});
 offerSound();
 hear(live());
 
@@ -231,7 +250,7 @@ function step(by) {
 }
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input, select, textarea");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) {
+  if (typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) {
     return;
   }
   const key = event.key.toLowerCase();

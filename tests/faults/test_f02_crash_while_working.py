@@ -29,7 +29,7 @@ from tests.support.processes import wait_until
 from waimai.celery import app
 from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
-from waimai.infra.models import OutboxMessage, TimerCursor
+from waimai.infra.models import OutboxMessage, Timer, TimerCursor
 from waimai.infra.sharding import databases, shards
 
 pytestmark = [
@@ -146,5 +146,7 @@ def release_leases() -> None:
         waiting.update(next_at=db_now(alias))
     for alias in shards():
         Saga.objects.on(alias).filter(state__in=saga.LIVE, next_at__isnull=False).update(next_at=db_now(alias))
+        # A timer with which process after process died counts as poison; here it was not the timer's doing.
+        Timer.objects.on(alias).filter(error=timers.DIED).update(attempts=0, error="")
         due(POLL, alias)
         due(SEND, alias)

@@ -16,6 +16,7 @@ from tests.menu.factories import make_dish, make_set_meal, make_shop, shop_info,
 from waimai.infra import timers
 from waimai.infra.clock import db_now
 from waimai.infra.errors import ValidationFailed
+from waimai.infra.ids import new_id
 from waimai.infra.models import Timer
 from waimai.infra.sharding import DEFAULT
 
@@ -179,3 +180,36 @@ def test_staff_sell_out_in_the_list(shop: Shop) -> None:
     boss.post("/admin/menu/item/", data | {"back_at": "", "portions": "7"})
     its_time_comes(tofu, none_left)
     assert (available(tofu), available(none_left)) == (7, 7)
+
+
+@pytest.mark.parametrize("before", [5, None])
+def test_pressed_twice_it_is_back_once(shop: Shop, before: int | None) -> None:
+    dish = make_dish(shop, stock=before)
+    services.sell_out(item_id=dish.pk, until=soon())
+    for _press in range(2):
+        services.bring_back(item_id=dish.pk)
+    assert (available(dish), back_at(dish)) == (before, None)
+
+
+def test_what_was_counted_down_to_none_is_back_without_a_limit(shop: Shop) -> None:
+    dish = make_dish(shop, stock=0)
+    services.bring_back(item_id=dish.pk)
+    assert available(dish) is None
+
+
+def test_portions_that_orders_give_back_are_not_sold_before_the_time(shop: Shop) -> None:
+    dish = make_dish(shop, stock=5)
+    order = new_id(7)
+    services.hold_stock(order_id=order, demands={dish.pk: 2})
+    services.sell_out(item_id=dish.pk, until=soon())
+    services.release_stock(order_ids=[order])
+    assert not services.get_menu(shop.pk).items[dish.pk].in_stock
+    with pytest.raises(services.SoldOut) as refusal:
+        services.hold_stock(order_id=new_id(7), demands={dish.pk: 1})
+    assert refusal.value.extra["items"][0]["available"] == 0
+    another = new_id(7)
+    assert list(services.hold_many({another: {dish.pk: 1}})) == [another]
+    its_time_comes(dish)
+    assert available(dish) == 3
+    services.hold_stock(order_id=new_id(7), demands={dish.pk: 1})
+    assert list(services.stock_problems()) == []

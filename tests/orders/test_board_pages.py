@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
 
 import menu.services
+from menu.models import Item, Shop
 from menu.services import LineRequest
 from orders import services
+from orders.desk import screens
 from orders.desk import services as desk
 from orders.desk.models import DeskOrder, PickupCounter
 from orders.models import Order
@@ -62,7 +65,13 @@ def shown(browser: Browser, path: str = "/board/") -> Page:
 
 def press(browser: Browser, order_id: int, action: str, **values: Any) -> Page:
     """Press a button of a card on the board."""
-    return browser.submit(shown(browser), f"/board/orders/{order_id}/{action}/", values)
+    page, path = shown(browser), f"/board/orders/{order_id}/{action}/"
+    if action in {"reject", "cancel"}:
+        # The reasons to touch; one's own words have a form of their own.
+        token = next(form for form in page.forms if form.action.endswith(path)).values["csrfmiddlewaretoken"]
+        sent = browser.client.post(path, {"csrfmiddlewaretoken": token, **values}, follow=True)
+        return Page(sent, path)
+    return browser.submit(page, path, values)
 
 
 def number(order_id: int) -> int | None:
@@ -95,8 +104,6 @@ def test_a_card_says_all_the_shop_needs(stall: Stall, mei: Person, board: Browse
 
 
 def _item(item_id: int) -> Any:
-    from menu.models import Item
-
     return Item.objects.get(pk=item_id)
 
 
@@ -111,8 +118,6 @@ def test_set_meals_are_multiplied_out(stall: Stall, mei: Person, board: Browser,
 
 
 def _shop(stall: Stall) -> Any:
-    from menu.models import Shop
-
     return Shop.objects.get(pk=stall.shop_id)
 
 
@@ -226,6 +231,41 @@ def test_only_a_courier_of_the_shop_brings_it(stall: Stall, mei: Person, board: 
     page = press(board, order_id, "deliver", courier=stranger.id)
     assert "请选择本店的骑手" in page.text
     assert order(order_id).status == "accepted"
+
+
+def test_what_waits_is_never_hidden_by_what_is_on_its_way(
+    stall: Stall, mei: Person, tao: Person, lan: Person, board: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screens, "MOST_CARDS", 2)
+    for number in range(3):
+        delivering(mei, stall, lan, key=f"away {number}")
+    new = paid(tao, stall, key="new")
+    settle()
+    page = shown(board)
+    assert page.has_form(f"/board/orders/{new}/accept/")
+    assert 'data-new="1"' in page.html
+    assert "还有 1 单没有显示" in page.text
+
+
+def test_ones_own_reason_has_a_form_of_its_own(stall: Stall, mei: Person, board: Browser) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    forms = [form for form in shown(board).forms if form.action.endswith(f"/{order_id}/reject/")]
+    assert [("own_reason" in form.values, any("name" in b for b in form.buttons)) for form in forms] == [
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_times_are_those_of_the_shops_clock(stall: Stall, mei: Person, lan: Person, board: Browser) -> None:
+    Shop.objects.filter(pk=stall.shop_id).update(time_zone="Europe/London")
+    menu.services.menu_changed(stall.shop_id)
+    order_id = accepted(mei, stall, lan)
+    settle()
+    promised = order(order_id).promised_at
+    assert promised is not None
+    there = promised.astimezone(ZoneInfo("Europe/London"))
+    assert f"承诺 {there:%H:%M} 送达" in shown(board).text
 
 
 # --- swapping ---

@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils.translation import override
 
 from orders.desk import paper, tickets
+from orders.desk import services as desk
 from orders.desk.models import DeskOrder, Ticket
 from orders.desk.paper import RULE, Row
 from orders.desk.tickets import PrintedTicket
@@ -95,6 +96,21 @@ def test_all_the_kitchen_and_the_courier_need_stands_on_it(stall: Stall, mei: Pe
         assert words in text, words
     with override("en"):
         assert "Note: 不要葱" in [row.left for row in paper.rows_of(printed, zone="Asia/Shanghai")]
+
+
+def test_nobody_cooks_by_the_ticket_of_an_order_that_is_over(stall: Stall, mei: Person, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan)
+    settle()
+    desk.cancel(order_id=order_id, staff_id=lan.id, reason="客人电话取消")
+    settle()
+    assert take(stall, lan) is None
+
+
+def test_an_order_from_before_there_were_tickets_gets_one_when_asked(stall: Stall, mei: Person, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan)
+    settle()
+    Ticket.objects.all().delete()
+    assert [tickets.print_again(order_id=order_id, staff_id=lan.id).reprint for _ in range(2)] == [0, 1]
 
 
 # --- the bytes ---

@@ -151,8 +151,10 @@ async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None], changed: async
                 break
             checked = clock()
         changed.clear()
-        news = await _in_thread(feed.read)
+        news = await _in_thread(lambda: _read(feed))
         if news:
+            # There may be more than is read at once.
+            changed.set()
             await _write(send, b"".join(_encode(one) for one in news))
             last_written = clock()
         elif clock() - last_written >= HEARTBEAT_AFTER_SECONDS:
@@ -182,10 +184,27 @@ def _watchers() -> Watchers:
 def _may_go_on(feed: Feed) -> bool:
     try:
         feed.check()
-    except DomainError as refusal:
+    except Exception as error:  # noqa: BLE001 - what isn't an outage is raised again
         # A database that is down is no reason: whoever was let in stays.
-        return refusal.status >= SERVER_ERROR
+        return _is_outage(error)
     return True
+
+
+def _read(feed: Feed) -> Sequence[News]:
+    """What came since the last call; nothing while a database is down."""
+    try:
+        return feed.read()
+    except Exception as error:
+        if _is_outage(error):
+            return ()
+        raise
+
+
+def _is_outage(error: Exception) -> bool:
+    refusal = as_domain_error(error)
+    if refusal is None:
+        raise error
+    return refusal.status >= SERVER_ERROR
 
 
 def _signed(send: Send, request_id: str) -> Send:

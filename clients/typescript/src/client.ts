@@ -37,8 +37,10 @@ export function waimai(address: string, token: () => string | undefined = () => 
 
 /** The answer's data. Throws Refused when the server said no. */
 export function unwrap<T>(answer: { data?: T; error?: unknown; response: Response }): T {
-  if (answer.error !== undefined) {
-    throw new Refused(answer.response.status, answer.error as Problem);
+  if (!answer.response.ok) {
+    // A proxy may answer without a problem document.
+    const unknown = { code: "error", title: "", status: answer.response.status, detail: answer.response.statusText, type: "" };
+    throw new Refused(answer.response.status, (answer.error || unknown) as Problem);
   }
   return answer.data as T;
 }
