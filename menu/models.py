@@ -232,7 +232,7 @@ class SetMealComponent(models.Model):
 
 
 class Stock(models.Model):
-    """Portions of an item; any number without a row, or not `limited`. The adjustments' sum is all three counts (I1)."""
+    """Portions of an item; any number without a row, or not `limited`. The adjustments add up to all three (I1)."""
 
     item = models.OneToOneField(
         Item, on_delete=models.CASCADE, primary_key=True, related_name="stock", verbose_name=_("商品")
