@@ -18,7 +18,13 @@ from tests.factories import Person, Stall, order, paid, settle, stock
 from tests.support.chromium import DESKTOP, PHONE, TOO_WIDE, Visit, look_over
 from tests.support.server import Server
 
-pytestmark = [pytest.mark.data, pytest.mark.services("chromium"), pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.data,
+    pytest.mark.services("chromium"),
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+]
 PASSWORD = "four-treasures-8"  # pragma: allowlist secret
 WORDS = {
     "zh-CN": {"save": "保存", "glance": "今日营业额", "wait": "待接单", "accept": "接单", "done": "已接单"},

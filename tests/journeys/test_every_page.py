@@ -16,7 +16,13 @@ from tests.menu.factories import make_group
 from tests.support.chromium import DESKTOP, PHONE, look_over, visit
 from tests.support.server import Server
 
-pytestmark = [pytest.mark.data, pytest.mark.services("chromium"), pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.data,
+    pytest.mark.services("chromium"),
+    pytest.mark.slow,
+    pytest.mark.timeout(120),
+]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.processes import wait_until
 from tests.support.server import Server
 from waimai.infra import live
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow]
 WITHIN_SECONDS = 10
 ASKED_FOR_SECONDS = 7
 

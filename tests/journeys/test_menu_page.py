@@ -12,7 +12,7 @@ from tests.menu.factories import make_category, make_dish, make_group
 from tests.support.chromium import DESKTOP, PHONE, look_over, visit
 from tests.support.server import Server
 
-pytestmark = [pytest.mark.data, pytest.mark.services("chromium")]
+pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.services("chromium")]
 SCREENS = pytest.mark.parametrize(
     ("size", "locale"), [(PHONE, "zh-CN"), (DESKTOP, "en-US")], ids=["phone in Chinese", "desktop in English"]
 )
