@@ -231,6 +231,8 @@ def mend() -> None:
         now = db_now(alias)
         Saga.objects.on(alias).filter(next_at__isnull=False).update(next_at=now)
         Timer.objects.on(alias).filter(kind__in=NETWORK_KINDS).update(due_at=now)
+        # Those that failed wait a little longer each time.
+        Timer.objects.on(alias).filter(attempts__gt=0).update(due_at=now)
     for alias in databases():
         OutboxMessage.objects.on(alias).filter(state=OutboxMessage.State.PENDING).update(next_at=db_now(alias))
     for alias in shards():

@@ -396,12 +396,15 @@ def test_a_page_of_orders_takes_as_many_questions_as_one_order(phone: SkyClient,
         assert answer.json()["code"] == 1
         return sum(len(context) for context in contexts)
 
+    def fewest() -> int:
+        # Now and then one of them asks whether buckets have moved.
+        return min(questions() for _time in range(3))
+
     phone.order(stall.fish, address)
-    questions()
-    one = questions()
+    one = fewest()
     for _time in range(4):
         phone.order(stall.fish, address)
-    assert questions() == one
+    assert fewest() == one
 
 
 def test_pages_follow_each_other(phone: SkyClient, stall: Stall) -> None:
