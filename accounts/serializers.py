@@ -127,7 +127,7 @@ class AddressBody(serializers.Serializer[Any]):
     )
     region = TextField(max_length=100, required=False, allow_blank=True)
     detail = TextField(max_length=200, min_length=2)
-    label = TextField(max_length=20, required=False, allow_blank=True)  # type: ignore[assignment]
+    label = TextField(max_length=20, required=False, allow_blank=True)  # type: ignore[assignment]  # A field has a label, too.
     latitude = NumberField(required=False, allow_null=True, min_value=-90, max_value=90)
     longitude = NumberField(required=False, allow_null=True, min_value=-180, max_value=180)
     is_default = TrueFalseField(required=False)

@@ -40,7 +40,7 @@ class AddressInput(serializers.Serializer[Any]):
     consignee = serializers.CharField(max_length=32)
     phone = serializers.CharField(max_length=20)
     detail = serializers.CharField(max_length=200)
-    label = AnyText(max_length=20)  # type: ignore[assignment]
+    label = AnyText(max_length=20)  # type: ignore[assignment]  # A field has a label, too.
     sex = AnyText(max_length=8)
     provinceCode = AnyText(max_length=16)
     provinceName = AnyText(max_length=32)

@@ -24,10 +24,10 @@ def own_shops(request: HttpRequest) -> frozenset[int] | None:
     """The shops where this person works, asked once a request; None means every shop."""
     known: frozenset[int] | None
     try:
-        known = request._own_shops  # type: ignore[attr-defined]
+        known = request._own_shops  # type: ignore[attr-defined]  # Kept for the request.
     except AttributeError:
         known = accounts.services.shops_of_staff(user_id=request.user.pk or 0)
-        request._own_shops = known  # type: ignore[attr-defined]
+        request._own_shops = known  # type: ignore[attr-defined]  # As above.
     return known
 
 
@@ -47,7 +47,7 @@ class OwnShopsOnly:
         path = SHOP_OF.get(db_field.related_model)
         if path is not None:
             kwargs["queryset"] = db_field.related_model._default_manager.filter(owned(request, path))
-        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]
+        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]  # A mixin's.
             db_field, request, **kwargs
         )
         return field
@@ -60,12 +60,12 @@ class OwnRows(OwnShopsOnly):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows of this person's shops."""
-        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
+        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]  # A mixin's.
         return rows.filter(owned(request, self.shop_path))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
         """A row of this person's shops. Raises Http404 for another's, as for one that doesn't exist."""
-        found: Model | None = super().get_object(request, object_id, from_field)  # type: ignore[misc]
+        found: Model | None = super().get_object(request, object_id, from_field)  # type: ignore[misc]  # A mixin's.
         if found is None and own_shops(request) is not None:
             raise Http404
         return found

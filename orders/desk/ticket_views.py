@@ -27,10 +27,10 @@ def ticket(request: HttpRequest, order_id: int) -> HttpResponse:
 def next_ticket(request: HttpRequest) -> HttpResponse:
     """The oldest ticket that no printer has taken, of the shop that is named or of any; 204 when there is none."""
     shops = screens.my_shops(staff_id=_id(request))
-    for shop_id in sorted(screens.chosen(shops, request.POST.get("shop", ""))):
-        taken = tickets.take_next(shop_id=shop_id, staff_id=_id(request))
-        if taken is not None:
-            return _printed(request, taken)
+    looked_at = screens.chosen(shops, request.POST.get("shop", ""))
+    taken = tickets.take_next(shop_ids=looked_at, staff_id=_id(request))
+    if taken is not None:
+        return _printed(request, taken)
     return HttpResponse(status=204) if request.POST.get("as") == "escpos" else redirect(reverse("board"))
 
 

@@ -6,6 +6,7 @@ and printed again by hand, marked as a reprint.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db.models import F
@@ -43,11 +44,16 @@ def drop(*, order_id: int) -> None:
     Ticket.objects.filter(order_id=order_id, printed_at=None).delete()
 
 
-def take_next(*, shop_id: int, staff_id: int) -> PrintedTicket | None:
-    """Take the shop's oldest ticket that no printer has taken; None when there is none. Raises like `require_staff`."""
-    accounts.services.require_staff(user_id=staff_id, shop_id=shop_id, permission=PERMISSION)
+def take_next(*, shop_ids: Collection[int], staff_id: int) -> PrintedTicket | None:
+    """Take the oldest ticket of these shops that no printer has taken; None when there is none.
+
+    Raises NotFound for a shop whose board this person may not see.
+    """
+    mine = accounts.services.shops_of_staff(user_id=staff_id, permission=PERMISSION)
+    if mine is not None and not mine.issuperset(shop_ids):
+        raise NotFound
     while True:
-        waiting = Ticket.objects.filter(shop_id=shop_id, printed_at=None).order_by("id")
+        waiting = Ticket.objects.filter(shop_id__in=shop_ids, printed_at=None).order_by("id")
         ticket_id = waiting.values_list("id", flat=True).first()
         if ticket_id is None:
             return None

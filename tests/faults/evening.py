@@ -235,7 +235,7 @@ def printing(evening: Evening) -> None:
         tickets.make(order_id=evening.paid(key), n=1, shop_id=evening.at.shop_id)
     factories.relay()
     cook = factories.works_at(evening.at.shop_id, "kitchen", f"cook of {evening.who.id}")
-    printed = tickets.take_next(shop_id=evening.at.shop_id, staff_id=cook.id)
+    printed = tickets.take_next(shop_ids=[evening.at.shop_id], staff_id=cook.id)
     assert printed is not None
     tickets.print_again(order_id=printed.order.order_id, staff_id=cook.id)
 

@@ -18,6 +18,7 @@ from tests.support.server import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow, pytest.mark.services("chromium")]
 
+NO_STORAGE = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden') }})"
 HEARD = "() => document.body.dataset.reminded"
 
 
@@ -164,6 +165,43 @@ def test_nobodys_words_are_swept_away(stall: Stall, mei: Person, tao: Person, la
     finally:
         screen.close()
     assert services.last_change(first).reason == "今天没有鱼"
+
+
+def test_a_browser_that_may_keep_nothing_has_a_board_too(
+    stall: Stall, mei: Person, tao: Person, lan: Person, server: Server
+) -> None:
+    paid(mei, stall, key="1")
+    gone = paid(tao, stall, key="2")
+    services.cancel(order_id=gone, user_id=tao.id, reason="点错了")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.do(lambda page: page.add_init_script(NO_STORAGE))
+        screen.do(lambda page: page.reload())
+        screen.until("the cancellation is told", lambda page: page.locator("#cancelled").is_visible())
+        screen.do(lambda page: page.locator("#cancelled button").click())
+        screen.do(lambda page: page.keyboard.press("a"))
+        screen.until("the keys work", lambda page: cards("accepted")(page) == 1)
+        assert not screen.do(lambda page: page.locator("#cancelled").is_visible())
+    finally:
+        screen.close()
+
+
+def test_an_answer_that_never_comes_does_not_stop_the_screen(
+    stall: Stall, mei: Person, lan: Person, server: Server
+) -> None:
+    screen = Screen(server, lan)
+    try:
+        screen.do(lambda page: page.route("**/board/", lambda route: None))
+        order_id = paid(mei, stall)
+        relay()
+        screen.until("it says so", lambda page: page.locator("#connection").is_visible(), seconds=25)
+        screen.do(lambda page: page.unroute("**/board/"))
+        screen.until("it has asked again", lambda page: cards("paid")(page) == 1, seconds=25)
+        screen.until("all is well", lambda page: not page.locator("#connection").is_visible())
+    finally:
+        screen.close()
+    assert order(order_id).status == "paid"
 
 
 @pytest.mark.parametrize(("size", "locale"), [(PHONE, "zh-CN"), (DESKTOP, "en-US")], ids=["phone", "desktop"])

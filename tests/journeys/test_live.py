@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -380,3 +381,16 @@ def test_all_streams_of_a_shard_ask_together(
         services.cancel(order_id=orders[1], user_id=mei.id)
         assert streams[1].next()[2]["status"] == "cancelled"
     assert max(asked) == 3
+
+
+def test_an_outage_of_the_database_ends_no_stream(
+    server: Server, mei: Person, stall: Stall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_AFTER_SECONDS", 0.2)
+    order_id = factories.placed(mei, stall)
+    with listening(server, f"orders/{order_id}/events/", mei) as stream:
+        assert stream.next()[0] == "1"
+        with factories.down(mei.shard):
+            time.sleep(1.5)
+        services.cancel(order_id=order_id, user_id=mei.id)
+        assert stream.next()[2]["status"] == "cancelled"

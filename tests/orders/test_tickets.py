@@ -24,7 +24,7 @@ pytestmark = pytest.mark.data
 
 
 def take(stall: Stall, who: Person) -> PrintedTicket | None:
-    return tickets.take_next(shop_id=stall.shop_id, staff_id=who.id)
+    return tickets.take_next(shop_ids=[stall.shop_id], staff_id=who.id)
 
 
 def test_an_acceptance_makes_one_ticket_however_often_it_is_told(stall: Stall, mei: Person, lan: Person) -> None:
@@ -71,7 +71,7 @@ def test_another_shops_tickets_are_not_there(stall: Stall, mei: Person, lan: Per
     order_id = accepted(mei, stall, lan)
     settle()
     with pytest.raises(NotFound):
-        tickets.take_next(shop_id=stall.shop_id, staff_id=stranger.id)
+        tickets.take_next(shop_ids=[stall.shop_id], staff_id=stranger.id)
     with pytest.raises(NotFound):
         tickets.print_again(order_id=order_id, staff_id=stranger.id)
     assert Ticket.objects.get().printed_at is None

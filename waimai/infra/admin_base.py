@@ -52,7 +52,7 @@ def coloured(colours: Mapping[str, str]) -> Callable[[F], F]:
     """For a column that answers (value, text): Unfold shows the text as a label, coloured by the value."""
 
     def mark(column: F) -> F:
-        column.label = colours  # type: ignore[attr-defined]
+        column.label = colours  # type: ignore[attr-defined]  # How Unfold wants it.
         return column
 
     return mark
@@ -97,7 +97,7 @@ class Growing:
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, which doesn't say how many there are."""
-        answer: HttpResponse = super().changelist_view(  # type: ignore[misc]
+        answer: HttpResponse = super().changelist_view(  # type: ignore[misc]  # A mixin's.
             request, {"selection_note_all": "", **(extra_context or {})}
         )
         return answer
