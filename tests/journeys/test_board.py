@@ -204,6 +204,27 @@ def test_an_answer_that_never_comes_does_not_stop_the_screen(
     assert order(order_id).status == "paid"
 
 
+def test_a_field_that_somebody_left_does_not_stop_the_screen(
+    stall: Stall, mei: Person, tao: Person, lan: Person, server: Server
+) -> None:
+    paid(mei, stall, key="1")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.do(lambda page: page.clock.install())
+        screen.do(lambda page: page.reload())
+        screen.do(lambda page: page.locator("summary").click())
+        screen.do(lambda page: page.locator("[name=own_reason]").fill("只打了一半"))
+        paid(tao, stall, key="2")
+        relay()
+        screen.do(lambda page: page.wait_for_timeout(2500))
+        assert screen.do(cards("paid")) == 1
+        screen.do(lambda page: page.clock.fast_forward(61_000))
+        screen.until("the other order is there", lambda page: cards("paid")(page) == 2)
+    finally:
+        screen.close()
+
+
 @pytest.mark.parametrize(("size", "locale"), [(PHONE, "zh-CN"), (DESKTOP, "en-US")], ids=["phone", "desktop"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_every_screen_can_be_used_by_everybody(
