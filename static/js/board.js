@@ -77,9 +77,28 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("online", follow);
 
+// A look that began before somebody pressed a button may show the order as it was before; and one that is put on the screen
+// meanwhile takes the place that the button's answer is for. So a look follows every press, and older ones are not shown.
+let pressedAt = -1;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.requestConfig.verb === "get") {
+    return;
+  }
+  pressedAt = performance.now();
+  // Of a form that has left the page htmx tells nobody.
+  event.detail.xhr.addEventListener("loadend", () => {
+    pressedAt = performance.now();
+    refresh();
+  });
+});
+
 let focused;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { requestConfig, xhr } = event.detail;
+  if (requestConfig.verb === "get" && fetchedAt < pressedAt) {
+    event.detail.shouldSwap = false;
+    return;
+  }
   if (requestConfig.verb === "get" && isBusy()) {
     // Then only what has to be heard, or must not be missed, is taken over.
     event.detail.shouldSwap = false;
@@ -189,14 +208,19 @@ function tellCancelled(events) {
   const shown = new Set([...list.children].map((line) => line.dataset.id));
   const added = events.filter((event) => !shown.has(event.dataset.id));
   list.append(...added.map((event) => event.cloneNode(true)));
-  if (added.length) {
-    beep(CANCELLED);
+  if (!added.length) {
+    return;
   }
+  beep(CANCELLED);
   if (!popup.open) {
     popup.showModal();
   }
 }
 popup.addEventListener("close", () => {
+  // It comes a moment after the closing, and something new may be shown by then.
+  if (popup.open) {
+    return;
+  }
   const known = kept("waimai.cancelled");
   for (const line of popup.querySelectorAll("li")) {
     known.add(line.dataset.id);

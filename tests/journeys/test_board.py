@@ -19,6 +19,7 @@ from tests.support.server import Server
 pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow, pytest.mark.services("chromium")]
 
 NO_STORAGE = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden') }})"
+FOCUS = "() => document.activeElement.outerHTML.slice(0, 200)"
 HEARD = "() => document.body.dataset.reminded"
 
 
@@ -49,12 +50,19 @@ class Screen:
 
     def until(self, what: str, body: Callable[[Any], Any], *, seconds: float = 15) -> None:
         """Wait until `body(page)` is true."""
-        wait_until(lambda: self.do(body), seconds=seconds, what=what)
+        try:
+            wait_until(lambda: self.do(body), seconds=seconds, what=what)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; on the screen: {self.do(seen)}") from None
 
     def close(self) -> None:
         """Close it."""
         self._ends = True
         self.visit.finish()
+
+
+def seen(page: Any) -> str:
+    return f"{page.url}\n{page.locator('body').inner_text()}\nfocus: {page.evaluate(FOCUS)}"
 
 
 def rings(page: Any) -> bool:
@@ -148,6 +156,65 @@ def test_the_keys_do_what_they_say(stall: Stall, mei: Person, lan: Person, serve
     assert order(order_id).status == "completed"
 
 
+LOOK_AGAIN = "() => document.dispatchEvent(new Event('visibilitychange'))"
+
+
+def held(screen: Screen, url: str, method: str) -> list[Any]:
+    """Routes of the calls that get no answer until somebody gives one."""
+    routes: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method == method and not routes:
+            routes.append(route)
+        else:
+            route.continue_()
+
+    screen.do(lambda page: page.route(url, hold))
+    return routes
+
+
+def test_a_look_from_before_does_not_undo_what_was_pressed(
+    stall: Stall, mei: Person, lan: Person, server: Server
+) -> None:
+    paid(mei, stall)
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it is there", lambda page: cards("paid")(page) == 1)
+        screen.do(lambda page: page.wait_for_timeout(1000))
+        looks = held(screen, "**/board/", "GET")
+        screen.do(lambda page: page.evaluate(LOOK_AGAIN))
+        screen.until("it looks", lambda page: looks)
+        before = screen.do(lambda page: looks[0].fetch())
+        screen.do(lambda page: page.keyboard.press("a"))
+        screen.until("accepted", lambda page: cards("accepted")(page) == 1)
+        screen.do(lambda page: looks[0].fulfill(response=before))
+        for _ in range(5):
+            screen.do(lambda page: page.wait_for_timeout(50))
+            assert screen.do(cards("accepted")) == 1
+    finally:
+        screen.close()
+
+
+def test_a_look_meanwhile_does_not_lose_the_answer(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    paid(mei, stall)
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it is there", lambda page: cards("paid")(page) == 1)
+        screen.do(lambda page: page.wait_for_timeout(1000))
+        presses = held(screen, "**/accept/", "POST")
+        screen.do(lambda page: page.keyboard.press("a"))
+        screen.until("it is pressed", lambda page: presses)
+        screen.do(lambda page: page.evaluate("() => { live().dataset.old = '1' }"))
+        screen.do(lambda page: page.evaluate(LOOK_AGAIN))
+        screen.until("it has looked", lambda page: page.locator("#live[data-old]").count() == 0)
+        screen.do(lambda page: presses[0].continue_())
+        screen.until("accepted", lambda page: cards("accepted")(page) == 1, seconds=5)
+    finally:
+        screen.close()
+
+
 def test_nobodys_words_are_swept_away(stall: Stall, mei: Person, tao: Person, lan: Person, server: Server) -> None:
     first = paid(mei, stall, key="1")
     relay()
@@ -182,6 +249,19 @@ def test_a_browser_that_may_keep_nothing_has_a_board_too(
         screen.do(lambda page: page.locator("#cancelled button").click())
         screen.do(lambda page: page.keyboard.press("a"))
         screen.until("the keys work", lambda page: cards("accepted")(page) == 1)
+        assert not screen.do(lambda page: page.locator("#cancelled").is_visible())
+    finally:
+        screen.close()
+
+
+def test_what_was_just_read_is_not_told_again(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    services.cancel(order_id=paid(mei, stall), user_id=mei.id, reason="点错了")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it is told", lambda page: page.locator("#cancelled").is_visible())
+        screen.do(lambda page: page.evaluate("() => { popup.close(); hear(live()); }"))
+        screen.do(lambda page: page.wait_for_timeout(200))
         assert not screen.do(lambda page: page.locator("#cancelled").is_visible())
     finally:
         screen.close()
