@@ -22,7 +22,7 @@ from waimai.asgi import LIVE_ROUTES
 
 __all__ = ["lan", "mei", "stall"]
 pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(400)]
-EXAMPLES = 12
+EXAMPLES = 8
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 

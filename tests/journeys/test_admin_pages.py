@@ -1,4 +1,4 @@
-"""The admin in a real browser, on a desktop and on a telephone, in both languages.
+"""The admin in a real browser, on a telephone in Chinese and on a desktop in English.
 
 Nothing that the policies forbid, and no page of a shift shuts anybody out. (Django's pickers, on the pages of users and
 groups, aren't axe's friends; those pages have to fit the screen.)
@@ -32,8 +32,9 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("locale", sorted(WORDS))
+@pytest.mark.parametrize(
+    ("size", "locale"), [(PHONE, "zh-CN"), (DESKTOP, "en-US")], ids=["phone in Chinese", "desktop in English"]
+)
 def test_a_shift_in_the_admin(
     size: dict[str, int], locale: str, server: Server, mei: Person, stall: Stall, lan: Person
 ) -> None:
@@ -48,7 +49,7 @@ def test_a_shift_in_the_admin(
         page.on("response", lambda got: wrong.append(f"{got.status} {got.url}") if got.status >= 400 else None)
 
         def open_(path: str) -> None:
-            page.goto(urljoin(server.url, path), wait_until="networkidle")
+            page.goto(urljoin(server.url, path), wait_until="load")
             if page.evaluate(TOO_WIDE):
                 wrong.append(f"{path} is too wide")
 

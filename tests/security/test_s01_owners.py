@@ -198,6 +198,7 @@ def test_s01_nothing_but_what_is_public_is_told_to_strangers(mei: Person, stall:
     assert everything_of(mei) == before
 
 
+@pytest.mark.once
 def test_s01_a_careless_route_is_found(mei: Person, tao: Person, stall: Stall, settings: Settings) -> None:
     settings.ROOT_URLCONF = "tests.security.open_door"
     assert with_unknown_names() == ["/api/v1/toys/<int:toy_id>/"]

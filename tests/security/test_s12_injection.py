@@ -50,7 +50,7 @@ def test_s12_nor_does_one_of_the_admin(lan: Person) -> None:
     for model, page in admin.site._registry.items():
         url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         for name in ("q", "o", "p", "database", "all", "id__exact", "status", *(page.search_fields or ())[:1]):
-            for text in ("'", "1 OR 1=1", "\x00", "-1", "9" * 40):
+            for text in ("' OR 1=1", "\x00", "9" * 40):
                 status = boss.get(url, {name: text}).status_code
                 if status not in {200, 302, 400}:
                     broken[f"{url}?{name}={text!r}"] = status
