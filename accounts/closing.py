@@ -26,18 +26,21 @@ LAST_REQUESTS = timedelta(minutes=1)
 CLOSED = crashpoints.around("account.close")
 
 
-def close_account(*, user_id: int, address: str, current_password: str | None = None, code: str | None = None) -> None:
-    """Close a customer's account for good, proved by the password or by a login code sent to the user's own phone.
+def close_account(*, user_id: int, address: str, **proof: str | None) -> None:
+    """Close a customer's account for good.
+
+    `proof`, as `accounts.logins.prove_again` takes it, is one of `current_password`, `code` (a login code sent to the
+    user's own phone) and `wechat_code` (one of `wx.login`).
 
     Phone, openid, names and addresses are forgotten and every session ends; the phone may register anew at once.
-    Raises PermissionRefused for staff, WrongCredentials, WrongCode, RateLimited, NotFound.
+    Raises PermissionRefused for staff, NotFound, and what the proofs raise.
     """
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         raise NotFound
     if user.is_staff:
         raise PermissionRefused(_("员工账号请由管理员停用"))
-    prove_again(user, current_password=current_password, code=code, address=address)
+    prove_again(user, address=address, **proof)
     run_atomic(DEFAULT, lambda: forget(user), commit=CLOSED)
 
 

@@ -12,9 +12,16 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.hashers import make_password
 
-from accounts import limits, second_factor
+from accounts import limits, second_factor, wechat
 from accounts.codes import spend_code
-from accounts.errors import AccountDisabled, OtpRequired, WrongCode, WrongCredentials
+from accounts.errors import (
+    AccountDisabled,
+    OtpRequired,
+    WeChatUnavailable,
+    WrongCode,
+    WrongCredentials,
+    WrongWeChatCode,
+)
 from accounts.models import User
 from waimai.infra.errors import Unauthenticated
 from waimai.infra.ratelimit import spend
@@ -82,8 +89,8 @@ def _counted(account: str, address: str) -> Iterator[None]:
         limits.take(limit, value)
     try:
         yield
-    except OtpRequired:
-        # The password was right and the token comes with the next try.
+    except (OtpRequired, WeChatUnavailable):
+        # The password was right and the token comes with the next try; or nobody could say whether it's right.
         _give_back(budgets)
         raise
     _give_back(budgets)
@@ -114,13 +121,23 @@ def _if_active(user: User) -> User:
     return user
 
 
-def prove_again(user: User, *, current_password: str | None, code: str | None, address: str) -> None:
-    """Before something serious: the password once more, or a fresh code to the user's phone.
+def prove_again(
+    user: User,
+    *,
+    address: str,
+    current_password: str | None = None,
+    code: str | None = None,
+    wechat_code: str | None = None,
+) -> None:
+    """Before something serious: the password once more, a fresh code to the user's phone, or one of `wx.login`.
 
-    Raises WrongCredentials, WrongCode, RateLimited.
+    Raises WrongCredentials, WrongCode, WrongWeChatCode, WeChatUnavailable, RateLimited.
     """
     with _counted(f"user:{user.pk}", address):
-        if code and user.phone:
+        if wechat_code:
+            if wechat.openid_of(wechat_code) != user.openid:
+                raise WrongWeChatCode
+        elif code and user.phone:
             spend_code(phone=user.phone, code=code)
         elif not _is_right(user, current_password or ""):
             raise _refusal(code)

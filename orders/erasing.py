@@ -39,14 +39,14 @@ UNDER_WAY = ~Q(status__in=ENDED) | Q(payment_status=PaymentStatus.REFUNDING)
 ERASED, CROSSED_OFF = crashpoints.around("erase.orders"), crashpoints.around("erase.done")
 
 
-def close_account(*, user_id: int, address: str, current_password: str | None = None, code: str | None = None) -> None:
+def close_account(*, user_id: int, address: str, **proof: str | None) -> None:
     """Close a customer's account; its orders become anonymous within the next hours.
 
     Raises OrdersUnderWay while an order or a refund is on its way, and like `accounts.services.close_account`.
     """
     if Order.objects.for_user(user_id).filter(UNDER_WAY).exists():
         raise OrdersUnderWay
-    accounts.services.close_account(user_id=user_id, address=address, current_password=current_password, code=code)
+    accounts.services.close_account(user_id=user_id, address=address, **proof)
 
 
 def erase_closed() -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -48,3 +51,41 @@ class WeChatView(APIView):
         sent = validated(BindWeChatInput, request)
         profile = services.bind_wechat(user_id=caller_id(request), address=client_address(request), **sent)
         return Response({"id": profile.id, "phone": profile.phone, "nickname": profile.nickname})
+
+
+class CloseInput(serializers.Serializer[Any]):
+    """Who it is, once more: the password, a code sent to the account's phone, or one of `wx.login`."""
+
+    current_password = TextField(
+        required=False, max_length=128, trim_whitespace=False, style={"input_type": "password"}
+    )
+    code = serializers.RegexField(r"\A[0-9]{6}\Z", required=False)
+    wechat_code = TextField(required=False, max_length=128)
+
+
+class CloseView(APIView):
+    """The end of an account."""
+
+    @extend_schema(tags=["me"], request=CloseInput, responses={204: None})
+    def post(self, request: Request) -> Response:
+        """Close the caller's account for good; its orders become anonymous within hours.
+
+        401 `wrong_credentials`, `wrong_code` or `wrong_wechat_code`, 403 for staff, 409 `orders_under_way`.
+        """
+        spend("login", client_address(request))
+        proof = validated(CloseInput, request)
+        services.close_account(user_id=caller_id(request), address=client_address(request), **proof)
+        return Response(status=204)
+
+
+class MyDataView(APIView):
+    """All that is kept about the caller."""
+
+    @extend_schema(tags=["me"], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """The profile, the addresses, the cart, and every order with its payments and refunds, newest first."""
+        pieces = services.my_data(user_id=caller_id(request))
+        first = next(pieces)
+        return StreamingHttpResponse(
+            chain([first], pieces), content_type="application/json", headers={"Cache-Control": "no-store"}
+        )

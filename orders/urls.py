@@ -22,6 +22,8 @@ api_patterns: list[URLPattern | URLResolver] = [
     path("shops/<int:shop_id>/cart/lines/", api.CartLinesView.as_view()),
     path("shops/<int:shop_id>/cart/lines/<int:line_id>/", api.CartLineView.as_view()),
     path("me/wechat/", person_api.WeChatView.as_view()),
+    path("me/data/", person_api.MyDataView.as_view()),
+    path("me/close/", person_api.CloseView.as_view()),
     path("orders/", api.OrdersView.as_view()),
     path("orders/<int:order_id>/", api.OrderView.as_view()),
     path("orders/<int:order_id>/pay/", api.PayView.as_view()),

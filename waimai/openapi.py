@@ -35,6 +35,7 @@ EXAMPLES: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/auth/staff/login/"): {"username": "kitchen", "password": "a password"},
     ("post", "/api/v1/auth/wechat/"): {"code": "what wx.login gave"},
     ("patch", "/api/v1/me/"): {"nickname": "小满"},
+    ("post", "/api/v1/me/close/"): {"wechat_code": "what wx.login gave"},
     ("post", "/api/v1/addresses/"): {
         "contact_name": "林小满",
         "phone": "13800000001",

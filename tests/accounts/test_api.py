@@ -306,6 +306,8 @@ def test_the_document_names_every_call(db_all: object) -> None:
         ("auth/live-ticket/", "post"),
         ("auth/wechat/", "post"),
         ("me/wechat/", "post"),
+        ("me/data/", "get"),
+        ("me/close/", "post"),
         ("me/wechat-phone/", "post"),
         ("me/", "get"),
         ("me/", "patch"),
