@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ def valkey_server() -> Iterator[None]:
 
     server = valkey.start(parts.embedded_socket(settings.DATA_DIR))
     yield
+    # Listeners outlive the last test, and what they would write to may be closed by then.
+    logging.getLogger("waimai.infra.near_cache").disabled = True
     valkey.stop(server)
 
 

@@ -141,13 +141,18 @@ def test_another_process_forgets_within_a_tenth_of_a_second(redis_server: Redis)
 
 @pytest.mark.services("redis")
 @pytest.mark.once
-def test_it_is_shut_while_redis_is_away(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_shut_while_redis_is_away(redis_server: Redis, caplog: pytest.LogCaptureFixture) -> None:
     cache: NearCache[str] = NearCache("test", most=10, seconds=60)
     wait_until(lambda: heard(cache), seconds=10, what="it hears")
-    redis_server.kill()
-    wait_until(lambda: cache.get(1) is None, seconds=near_cache.SILENCE_SECONDS + 1, what="it is shut")
-    redis_server.start()
-    wait_until(lambda: heard(cache), seconds=10, what="it hears again")
+    with caplog.at_level("WARNING", logger="waimai.infra.near_cache"):
+        for _time in range(2):
+            redis_server.kill()
+            wait_until(lambda: cache.get(1) is None, seconds=near_cache.SILENCE_SECONDS + 1, what="it is shut")
+            time.sleep(3 * near_cache.ASKED_EVERY_SECONDS)
+            redis_server.start()
+            wait_until(lambda: heard(cache), seconds=10, what="it hears again")
+    # Told once a time, however long it lasts.
+    assert [line.getMessage().partition(" is ")[0] for line in caplog.records] == ["near cache waimai:near:test"] * 2
 
 
 @pytest.mark.services("redis")

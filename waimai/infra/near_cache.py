@@ -92,11 +92,15 @@ class NearCache(Generic[V]):
         threading.Thread(target=self._listen_for_ever, name=f"near {self.channel}", daemon=True).start()
 
     def _listen_for_ever(self) -> None:
+        told = False
         while True:
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
-                logger.warning("near cache %s is shut: %r", self.channel, error)
+                # Once for each time that it was open, and not twice a second for as long as Redis is away.
+                if not told or self._heard_at > 0:
+                    logger.warning("near cache %s is shut: %r", self.channel, error)
+                told = True
             self._heard_at = -SILENCE_SECONDS
             time.sleep(ASKED_EVERY_SECONDS)
 
