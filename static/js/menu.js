@@ -68,6 +68,75 @@ sheet?.addEventListener("click", (event) => {
   }
 });
 
+// How many of a dish there shall be is counted here, at once. One request is on its way at a time: presses meanwhile go together
+// in the next, and an older answer doesn't overwrite what is still to be sent.
+const isPending = ({ dataset }) => Boolean(dataset.wanted) && dataset.wanted !== dataset.sent;
+let isSending = false;
+
+function send() {
+  const form = [...document.querySelectorAll("[data-quantity]")].find(isPending);
+  if (form && !isSending) {
+    htmx.trigger(form, "send");
+  }
+}
+
+function show(form, quantity) {
+  const isNew = form.dataset.adds !== undefined;
+  const output = form.querySelector("output");
+  output.hidden = isNew && quantity === 0;
+  output.textContent = quantity;
+  for (const button of form.querySelectorAll("[data-by]")) {
+    const then = quantity + Number(button.dataset.by);
+    // What was taken out comes back by "undo".
+    button.disabled = then > 99 || (quantity === 0 && !isNew);
+  }
+}
+
+function count(form, by) {
+  form.dataset.sent ??= form.dataset.quantity;
+  form.dataset.wanted = Number(form.dataset.wanted ?? form.dataset.quantity) + by;
+  show(form, Number(form.dataset.wanted));
+  send();
+}
+
+document.addEventListener("submit", (event) => {
+  const { target, submitter } = event;
+  if (target.matches("[data-quantity]") && submitter?.dataset.by) {
+    event.preventDefault();
+    count(target, Number(submitter.dataset.by));
+  }
+});
+
+document.addEventListener("htmx:configRequest", ({ detail: { elt, parameters } }) => {
+  if (elt.matches("[data-quantity]")) {
+    const { wanted, sent, adds } = elt.dataset;
+    parameters.quantity = adds === undefined ? wanted : wanted - sent;
+    elt.dataset.sent = wanted;
+  }
+});
+
+document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr } }) => {
+  if (elt.matches("[data-quantity]")) {
+    isSending = true;
+    // Of a form that has left the page htmx tells nobody.
+    xhr.addEventListener("loadend", () => {
+      isSending = false;
+      if (xhr.status < 200 || xhr.status >= 300) {
+        delete elt.dataset.wanted;
+        delete elt.dataset.sent;
+        show(elt, Number(elt.dataset.quantity));
+      }
+      send();
+    });
+  }
+});
+
+for (const name of ["htmx:oobBeforeSwap", "htmx:beforeSwap"]) {
+  document.addEventListener(name, ({ detail }) => {
+    detail.shouldSwap &&= ![...detail.target.querySelectorAll("[data-quantity]")].some(isPending);
+  });
+}
+
 // One dish: steps, no more choices than allowed, and what it comes to.
 function prepare(root) {
   for (const form of root.querySelectorAll(".order-item")) {

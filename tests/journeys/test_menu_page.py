@@ -95,6 +95,81 @@ def test_steps_sheet_and_undo(stall: Stall, server: Server, size: dict[str, int]
     visit(server.url, go, size=size, locale=locale)
 
 
+def slowly(page: Any, url: str, *, status: int = 0) -> None:
+    """A network that takes its time, or loses what is sent."""
+
+    def late(route: Any) -> None:
+        page.wait_for_timeout(400)
+        if status:
+            route.fulfill(status=status)
+        else:
+            route.continue_()
+
+    page.route(url, late)
+
+
+def test_each_of_many_quick_presses_counts(stall: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        slowly(page, "**/cart/**")
+        rice, tofu = page.locator(f"#control-{stall.rice}"), page.locator(f"#control-{stall.tofu}")
+        for _press in range(4):
+            rice.locator("button").last.click()
+        tofu.locator("button").last.click()
+        # Seen at once, also before the first answer.
+        assert rice.locator("output").inner_text() == "4"
+        assert tofu.locator("output").inner_text() == "1"
+        # 4 × 2 + 18.
+        page.locator("#cart-bar .price").get_by_text("¥26.00").wait_for()
+        assert page.evaluate("document.activeElement.id") == f"more-{stall.tofu}"
+        for _press in range(2):
+            rice.locator("[data-by='-1']").click()
+        rice.locator("[data-by='1']").click()
+        assert rice.locator("output").inner_text() == "3"
+        page.locator("#cart-bar .price").get_by_text("¥24.00").wait_for()
+        page.reload()
+        assert rice.locator("output").inner_text() == "3"
+        page.locator("#cart-bar a").first.click()
+        row = page.locator("#sheet .line").filter(has_text="米饭")
+        for _press in range(3):
+            row.locator("[data-by='1']").click()
+        assert row.locator("output").inner_text() == "6"
+        page.locator("#cart-bar .price").get_by_text("¥30.00").wait_for(state="attached")
+
+    visit(server.url, go)
+
+
+def test_what_was_not_taken_is_not_shown(stall: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        rice = page.locator(f"#control-{stall.rice}")
+        rice.locator("button").last.click()
+        rice.locator("output").get_by_text("1").wait_for()
+        page.locator("#cart-bar .price").wait_for()
+        slowly(page, "**/cart/lines/**", status=503)
+        for _press in range(3):
+            rice.locator("[data-by='1']").click()
+        assert rice.locator("output").inner_text() == "4"
+        page.locator("#request-failed").wait_for()
+        assert rice.locator("output").inner_text() == "1"
+        page.unroute("**/cart/lines/**")
+        rice.locator("[data-by='1']").click()
+        page.locator("#cart-bar .price").get_by_text("¥4.00").wait_for()
+
+    visit(server.url, go, may_complain=True)
+
+
+def test_the_same_press_twice_is_one_dish(spicy: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        slowly(page, "**/cart/add/")
+        page.locator(f"#control-{spicy.fish} a").click()
+        page.locator("#sheet").get_by_text("特辣").click()
+        page.locator("#sheet .order-item button.wide").dblclick()
+        page.locator("#cart-bar .price").get_by_text("¥58.00").wait_for()
+        page.wait_for_timeout(600)
+        assert "¥58.00" in page.locator("#cart-bar").inner_text()
+
+    visit(server.url, go)
+
+
 def test_the_search_needs_no_round_trip(spicy: Stall, server: Server) -> None:
     def go(page: Any) -> None:
         asked: list[str] = []
