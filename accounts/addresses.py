@@ -158,8 +158,8 @@ def delete_address(*, user_id: int, address_id: int) -> None:
 
 def _alone(user_id: int, body: Callable[[], T]) -> T:
     def locked() -> T:
-        # Read to the end: an unread locking query locks nothing.
-        if not User.objects.select_for_update().filter(pk=user_id).values_list("pk").first():
+        # Read to the end: an unread locking query locks nothing. The account may have been closed meanwhile.
+        if not User.objects.select_for_update().filter(pk=user_id, is_active=True).values_list("pk").first():
             raise NotFound
         return body()
 

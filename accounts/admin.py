@@ -18,7 +18,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from accounts import forms, services
-from accounts.models import Address, Membership, User
+from accounts.models import Address, ClosedAccount, Membership, User
 from accounts.staff import ROLES
 from waimai.infra.admin import press
 from waimai.infra.admin_base import (
@@ -152,6 +152,11 @@ class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never: see above."""
         return False
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Not of a closed account: a page that was opened before must not bring the person back."""
+        may: bool = super().has_change_permission(request, obj)
+        return may and (obj is None or not ClosedAccount.objects.filter(user=obj).exists())
 
     @admin.action(description=_("停用所选用户"), permissions=["change"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

@@ -34,7 +34,8 @@ DEMO_PASSWORD = "waimai-demo"  # noqa: S105 - printed on the start page
 def login_with_code(*, phone: str, code: str, address: str) -> User:
     """The user of a phone whose code was right; an unknown phone is registered.
 
-    Raises WrongCode, AccountDisabled, RateLimited (failures per network address).
+    Raises WrongCode, AccountDisabled, OtpRequired (staff with a second factor), RateLimited (failures per network
+    address).
     """
     account = f"phone:{phone}"
     if not limits.is_known(account, address):
@@ -46,18 +47,19 @@ def login_with_code(*, phone: str, code: str, address: str) -> User:
     limits.remember(account, address)
     defaults = {"nickname": f"食客{phone[-4:]}", "password": make_password(None)}
     user, _registered = User.objects.get_or_create(phone=phone, defaults=defaults)
-    return _if_active(user)
+    return admitted(user)
 
 
 def login_with_password(*, phone: str, password: str, address: str) -> User:
     """The user of a phone and password.
 
-    Raises WrongCredentials, AccountDisabled, RateLimited, ServiceUnavailable (nobody can count).
+    Raises WrongCredentials, AccountDisabled, OtpRequired (staff with a second factor), RateLimited, ServiceUnavailable
+    (nobody can count).
     """
     find = User.objects.filter(phone=phone).first
     with _counted(f"phone:{phone}", address):
         user = _by_password(find(), password)
-    return _if_active(user)
+    return admitted(user)
 
 
 def login_staff(*, username: str, password: str, address: str, otp: str = "") -> User:
@@ -118,6 +120,12 @@ def _is_right(user: User | None, password: str) -> bool:
 def _if_active(user: User) -> User:
     if not user.is_active:
         raise AccountDisabled
+    return user
+
+
+def admitted(user: User) -> User:
+    """Somebody who comes by a door of customers, proved. Raises AccountDisabled; OtpRequired for staff who need one."""
+    second_factor.refuse_if_needed(_if_active(user))
     return user
 
 

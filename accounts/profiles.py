@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from accounts.logins import LONGEST_PASSWORD, prove_again
-from accounts.models import User
+from accounts.models import ClosedAccount, User
 from accounts.staff import Role, roles_of
 from waimai.infra.errors import NotFound, ValidationFailed
 
@@ -87,7 +87,9 @@ def update_profile(*, user_id: int, nickname: str | None = None) -> Profile:
     user.nickname = nickname.strip()
     if not 0 < len(user.nickname) <= LONGEST_NICKNAME:
         raise ValidationFailed(errors={"nickname": [_("请输入 1 至 32 个字")]})
-    user.save(update_fields=["nickname"])
+    # The account may have been closed since the request came in.
+    if not User.objects.filter(pk=user_id, is_active=True).update(nickname=user.nickname):
+        raise NotFound
     return profile_of(user)
 
 
@@ -111,8 +113,12 @@ def set_password(
 
 
 def set_active(*, user_ids: Iterable[int], active: bool) -> int:
-    """Switch people off, which ends their sessions and tokens at once, or on again; returns how many changed."""
-    return User.objects.filter(pk__in=list(user_ids)).exclude(is_active=active).update(is_active=active)
+    """Switch people off, which ends their sessions and tokens at once, or on again; returns how many changed.
+
+    Who has closed the account is gone for good.
+    """
+    people = User.objects.filter(pk__in=list(user_ids)).exclude(pk__in=ClosedAccount.objects.values("user_id"))
+    return people.exclude(is_active=active).update(is_active=active)
 
 
 def user_brief(ids: Iterable[int]) -> dict[int, UserBrief]:

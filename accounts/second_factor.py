@@ -15,12 +15,18 @@ from accounts.models import User
 from waimai.infra.errors import NotFound
 
 
+def refuse_if_needed(user: User) -> None:
+    """For the doors of customers, which ask for no token. Raises OtpRequired for staff who need one."""
+    if user.is_staff and (settings.WAIMAI_STAFF_OTP == "required" or _device(user)):
+        raise OtpRequired(_("员工请用用户名、密码和动态验证码登录"))
+
+
 def check(user: User, token: str) -> None:
     """Pass if the person needs no second factor or `token` is right.
 
     Raises OtpRequired when there is no token, or no device where `WAIMAI_STAFF_OTP` wants one, and WrongOtp.
     """
-    device = TOTPDevice.objects.filter(user=user, confirmed=True).first()
+    device = _device(user)
     if device is None:
         if settings.WAIMAI_STAFF_OTP == "required":
             raise OtpRequired(_("请先请管理员为您绑定动态验证码"))
@@ -49,6 +55,11 @@ def remove(username: str) -> int:
     """Take a lost device out of use; returns how many there were. Raises NotFound."""
     gone: int = TOTPDevice.objects.filter(user=_staff(username)).delete()[0]
     return gone
+
+
+def _device(user: User) -> TOTPDevice | None:
+    found: TOTPDevice | None = TOTPDevice.objects.filter(user=user, confirmed=True).first()
+    return found
 
 
 def _staff(username: str) -> User:

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from accounts import limits, wechat
 from accounts.closing import forget
-from accounts.errors import AccountDisabled, AlreadyBound, PhoneTaken, WeChatTaken, WrongWeChatCode
-from accounts.logins import prove_again
+from accounts.errors import AlreadyBound, PhoneTaken, WeChatTaken, WrongWeChatCode
+from accounts.logins import admitted, prove_again
 from accounts.models import User
 from accounts.profiles import Profile, profile_of
 from waimai.infra.db import run_atomic
@@ -25,14 +25,13 @@ from waimai.infra.sharding import DEFAULT
 def login_with_wechat(*, code: str, address: str) -> User:
     """The user behind a code of `wx.login`; an unknown openid is registered.
 
-    Raises WrongWeChatCode, WeChatUnavailable, AccountDisabled, RateLimited (failures per network address, or WeChat's).
+    Raises WrongWeChatCode, WeChatUnavailable, AccountDisabled, OtpRequired (staff with a second factor), RateLimited
+    (failures per network address, or WeChat's).
     """
     openid = _counted(wechat.openid_of, code, address)
     defaults = {"nickname": "微信用户", "password": make_password(None)}
     user, _registered = User.objects.get_or_create(openid=openid, defaults=defaults)
-    if not user.is_active:
-        raise AccountDisabled
-    return user
+    return admitted(user)
 
 
 def bind_phone(*, user_id: int, code: str, address: str) -> Profile:

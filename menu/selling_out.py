@@ -24,9 +24,13 @@ def sell_out(*, item_id: int, until: datetime, portions: int | None = None, reas
     Whoever sets the stock meanwhile decides anew. Raises NoSuchItem, and ValidationFailed for a time that is over, for
     a number that isn't from 1 to a million, and for none when none was left to come back.
     """
+    _check(portions)
+    run_atomic(DEFAULT, partial(_sell_out, item_id, until, portions, reason))
+
+
+def _check(portions: int | None) -> None:
     if portions is not None and not 1 <= portions <= MOST_PORTIONS:
         raise ValidationFailed(errors={"portions": [_("份数应为 1 到 1000000 的整数。")]})
-    run_atomic(DEFAULT, partial(_sell_out, item_id, until, portions, reason))
 
 
 def _sell_out(item_id: int, until: datetime, portions: int | None, reason: str) -> None:
@@ -43,18 +47,22 @@ def _sell_out(item_id: int, until: datetime, portions: int | None, reason: str) 
     timers.schedule(BACK, item_id, due_at=until, using=DEFAULT)
 
 
-def bring_back(*, item_id: int, reason: str = "") -> None:
-    """What was sold out for a while is back now, with what it was to come back with; anything else has no limit then.
+def bring_back(*, item_id: int, portions: int | None = None, reason: str = "") -> None:
+    """What is sold out is back now, with `portions` or (None) with what it was to come back with.
 
-    Raises NoSuchItem.
+    Raises NoSuchItem, and ValidationFailed for a number that isn't from 1 to a million, or for none where portions are
+    counted and all were sold.
     """
+    _check(portions)
 
     def body() -> None:
         stock = Stock.objects.select_for_update().filter(item_id=item_id).first()
-        if stock is not None and not stock.back_at and (not stock.limited or stock.available):
+        if stock is None or (not stock.back_at and (not stock.limited or stock.available)):
             # Somebody was faster, or the clock: it is back, and stays as it came.
             return
-        put_stock(item_id, stock.back_with if stock else None, reason)
+        if portions is None and not stock.back_at:
+            raise ValidationFailed(errors={"portions": [_("份数已售完，请填写还能供应几份。")]})
+        put_stock(item_id, stock.back_with if portions is None else portions, reason)
         timers.cancel(BACK, [item_id], using=DEFAULT)
 
     run_atomic(DEFAULT, body)
@@ -63,9 +71,15 @@ def bring_back(*, item_id: int, reason: str = "") -> None:
 @timers.fires(BACK)
 def come_back(ref_ids: list[int], *, using: str, now: datetime) -> None:
     """The time has come for these items."""
+    over = set(ref_ids)
     for item_id in sorted(ref_ids):
         # Held, so that whoever sets the stock at this moment comes before or after, and not in between.
         stock = Stock.objects.select_for_update().filter(item_id=item_id).first()
-        if stock is not None and stock.back_at and stock.back_at <= now:
+        if stock is None or not stock.back_at:
+            continue
+        if stock.back_at <= now:
             put_stock(item_id, stock.back_with, BACK)
-    timers.cancel(BACK, ref_ids, using=using)
+        else:
+            # Sold out anew for longer: that is its timer now.
+            over.discard(item_id)
+    timers.cancel(BACK, sorted(over), using=using)

@@ -20,7 +20,7 @@ from orders.models import LONGEST_OPTIONS, Cart, CartLine, Order
 from waimai.infra import idempotency, ids
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import DomainError, NotFound
-from waimai.infra.rows import insert_ignore
+from waimai.infra.rows import update_or_insert
 from waimai.infra.sharding import bucket_of_user, shard_of_user
 
 ROUTE = "cart.add"
@@ -167,12 +167,14 @@ def _raise_version(order: Order, using: str) -> bool:
 def _change(user_id: int, shop_id: int, body: Callable[[str], None], *, make: bool = False) -> None:
     """Run `body(alias)` with the cart's row locked and its version raised; `make` the row if there is none."""
     using = shard_of_user(user_id)
-    fresh = {"user_id": user_id, "shop_id": shop_id, "bucket": bucket_of_user(user_id), "version": 0}
+    key, more = {"user_id": user_id, "shop_id": shop_id}, {"version": F("version") + 1}
 
     def locked() -> None:
         if make:
-            insert_ignore(Cart, [fresh], using=using)
-        Cart.objects.on(using).filter(user_id=user_id, shop_id=shop_id).update(version=F("version") + 1)
+            fresh = {"bucket": bucket_of_user(user_id), "version": 0}
+            update_or_insert(Cart, key, fresh, more, using=using)
+        else:
+            Cart.objects.on(using).filter(**key).update(**more)
         body(using)
 
     run_atomic(using, locked)

@@ -163,11 +163,22 @@ def order_document(
     }
 
 
+def lines_now(document: Document) -> list[Document]:
+    """The lines of an `order_document` as they are to be cooked: like `amendments.net_lines`, for who has no rows."""
+    left = {line["n"]: line for line in document["lines"]}
+    for asked in document["amendments"]:
+        if asked["state"] != Amendment.State.ACCEPTED:
+            continue
+        line = left[asked["line"]]
+        left[line["n"]] = line | {"quantity": line["quantity"] - asked["quantity"]}
+        if asked["replacement"]:
+            left[asked["replacement"]["n"]] = asked["replacement"]
+    return [line for line in left.values() if line["quantity"]]
+
+
 def portions(document: Document) -> int:
     """How many portions an order has, by its `order_document`: less those that were left out."""
-    gone = (each for each in document["amendments"] if each["state"] == Amendment.State.ACCEPTED)
-    left_out = sum(each["quantity"] for each in gone if each["replacement"] is None)
-    return int(sum(line["quantity"] for line in document["lines"]) - left_out)
+    return sum(line["quantity"] for line in lines_now(document))
 
 
 def placed_document(order: Order, lines: Sequence[OrderLine], history: Sequence[OrderChange]) -> Document:

@@ -37,6 +37,8 @@ class Reordered:
     cart: CartView
     gone: tuple[Gone, ...]
     repriced: tuple[Repriced, ...]
+    # How many of the old lines went in.
+    found: int
 
 
 def reorder(*, order_id: int, user_id: int) -> Reordered:
@@ -53,7 +55,7 @@ def reorder(*, order_id: int, user_id: int) -> Reordered:
         if line.unit_price != old[index].unit_price
     )
     gone = tuple(Gone(old[problem.index].name, problem.detail) for problem in quote.problems)
-    return Reordered(view, gone, repriced)
+    return Reordered(view, gone, repriced, len(still))
 
 
 def _request(line: OrderLine) -> LineRequest:

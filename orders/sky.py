@@ -120,7 +120,7 @@ class RepetitionView(SkyView):
             # Of a shop whose cart this client never shows.
             raise ItemUnavailable
         again = services.reorder(order_id=order_id, user_id=user_id)
-        if not again.cart.lines:
+        if not again.found:
             raise ItemUnavailable(" ".join(line.reason for line in again.gone))
         return ok()
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from menu.services import ShopInfo
-from orders.documents import Document
+from orders.documents import Document, lines_now
 from orders.states import Actor, PaymentStatus, Status
 from waimai.infra.sky import clock, yuan
 
@@ -38,8 +38,9 @@ Pictures = Callable[[str | None], str]
 
 def order_document(order: Document, user_id: int, shop: ShopInfo, pictures: Pictures) -> dict[str, Any]:
     """The order, by the shop's clock."""
-    zone, lines = shop.time_zone, order["lines"]
-    portions = sum(line["quantity"] for line in lines)
+    # As they are now: this client knows nothing of dishes that were left out or changed after the order.
+    zone, lines = shop.time_zone, lines_now(order)
+    portions = sum(line["quantity"] for line in order["lines"])
     return {
         "id": order["id"],
         "number": str(order["id"]),
@@ -50,7 +51,7 @@ def order_document(order: Document, user_id: int, shop: ShopInfo, pictures: Pict
         "checkoutTime": clock(_reached(order, Status.PAID).get("at"), zone),
         "payMethod": WECHAT,
         "payStatus": PAID[order["payment_status"]],
-        "amount": yuan(order["total"]),
+        "amount": yuan(order["net_total"]),
         "remark": order["note"],
         "userName": order["contact"]["name"],
         "phone": order["contact"]["phone"],

@@ -8,7 +8,7 @@ import orders.services
 from orders.desk.models import DeskOrder
 from waimai.infra.models import OutboxMessage
 
-COMPARED = ("version", "status", "payment_status", "total")
+COMPARED = ("version", "status", "payment_status", "total", "net_total")
 
 
 def desk_problems(using: str) -> Iterator[str]:
@@ -33,4 +33,4 @@ def desk_problems(using: str) -> Iterator[str]:
 
 
 def _seen_on_the_desk(row: DeskOrder) -> tuple[object, ...]:
-    return (row.version, row.status, row.payment_status, str(row.total))
+    return (row.version, row.status, row.payment_status, str(row.total), str(row.net))

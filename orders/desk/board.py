@@ -30,13 +30,18 @@ from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import PermissionRefused
-from waimai.infra.rows import insert_ignore
+from waimai.infra.rows import update_or_insert
 from waimai.infra.sharding import DEFAULT
 
 KIND_OF: dict[str, str] = {
     OrderPaid.topic: BoardEvent.Kind.NEW_ORDER,
     OrderReminded.topic: BoardEvent.Kind.REMINDER,
     OrderCancelled.topic: BoardEvent.Kind.CANCELLATION,
+}
+# What a printer is told to print.
+TICKET_OF: dict[type[OrderEvent], str] = {
+    OrderAccepted: Ticket.Kind.ORDER,
+    OrderAmended: Ticket.Kind.CORRECTION,
 }
 KEPT = timedelta(days=3)
 READ_AT_ONCE = 500
@@ -64,10 +69,10 @@ def _count_lost(event: OrderEvent) -> None:
     """An order that came to nothing, once however often it is told."""
     day = {"shop_id": event.shop_id, "business_date": parse_date(event.snapshot["business_date"])}
 
+    more = {"orders": F("orders") + 1, "amount": F("amount") + Decimal(event.snapshot["total"])}
+
     def body() -> None:
-        insert_ignore(LostSales, [{**day, "orders": 0, "amount": Decimal(0)}], using=DEFAULT)
-        rows = LostSales.objects.filter(**day)
-        rows.update(orders=F("orders") + 1, amount=F("amount") + Decimal(event.snapshot["total"]))
+        update_or_insert(LostSales, day, {"orders": 0, "amount": Decimal(0)}, more, using=DEFAULT)
 
     with_barrier(using=DEFAULT, saga_id=event.key, step="board.lost", op="do", body=body)
 
@@ -76,14 +81,15 @@ def _tell(event: OrderEvent) -> None:
     kind = KIND_OF.get(event.topic, BoardEvent.Kind.CHANGE)
     facts = ("status", "payment_status", "total", "contact_name", "version")
     about = {name: event.snapshot[name] for name in facts} | {"actor": event.actor, "reason": event.reason}
-    number = DeskOrder.objects.filter(order_id=event.key).values_list("number", flat=True).first()
-    _add(event.shop_id, kind, event.key, about | {"number": number})
-    if isinstance(event, OrderAccepted):
-        tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id)
+    # Absent from news that an older release wrote.
+    about["total"] = event.snapshot.get("net_total", about["total"])
+    row = DeskOrder.objects.filter(order_id=event.key).only("number", "status").first()
+    _add(event.shop_id, kind, event.key, about | {"number": row and row.number})
     if isinstance(event, OrderCancelled | OrderCompleted):
         tickets.drop(order_id=event.key)
-    if isinstance(event, OrderAmended):
-        tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id, kind=Ticket.Kind.CORRECTION)
+    elif (ticket := TICKET_OF.get(type(event))) and row and row.status in tickets.COOKED:
+        # News come in any order: the order may be over by now.
+        tickets.make(order_id=event.key, n=event.version, shop_id=event.shop_id, kind=ticket)
 
 
 def tell_sold_out(*, item_id: int, shop_id: int, name: str) -> None:
@@ -92,10 +98,8 @@ def tell_sold_out(*, item_id: int, shop_id: int, name: str) -> None:
 
 
 def _add(shop_id: int, kind: str, subject_id: int, data: Document) -> None:
-    insert_ignore(BoardCounter, [{"shop_id": shop_id, "n": 0}], using=DEFAULT)
-    counter = BoardCounter.objects.filter(shop_id=shop_id)
-    counter.update(n=F("n") + 1)
-    n = counter.values_list("n", flat=True).get()
+    update_or_insert(BoardCounter, {"shop_id": shop_id}, {"n": 0}, {"n": F("n") + 1}, using=DEFAULT)
+    n = BoardCounter.objects.filter(shop_id=shop_id).values_list("n", flat=True).get()
     event = BoardEvent(shop_id=shop_id, n=n, kind=kind, subject_id=subject_id, data=data, at=db_now(DEFAULT))
     BoardEvent.objects.bulk_create([event])
 

@@ -46,6 +46,7 @@ class AmendForm(forms.Form):
 
 
 class DishForm(forms.Form):
-    """For how many hours a dish is off: 0 lets it come back now, none is until another day."""
+    """For how many hours a dish is off: none is until another day, 0 lets it come back now, with so many portions."""
 
     hours = forms.IntegerField(required=False, min_value=0, max_value=24)
+    portions = forms.IntegerField(required=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar
 
 from django.db import models
@@ -57,6 +58,11 @@ class DeskOrder(models.Model):
 
     def __str__(self) -> str:
         return str(self.order_id)
+
+    @property
+    def net(self) -> Decimal:
+        """What it costs now: the total less what accepted amendments gave back."""
+        return self.total if self.net_total is None else self.net_total
 
     @property
     def call_number(self) -> str:

@@ -56,7 +56,7 @@ def rows_of(ticket: PrintedTicket, *, zone: str) -> list[Row]:
         rows.append(Row(_("送达时间"), _clock(wanted, zone)))
     rows += [
         Row(_("餐具份数"), str(order.tableware)),
-        Row(_("合计"), f"￥{order.total if order.net_total is None else order.net_total}"),
+        Row(_("合计"), f"￥{order.net}"),
         RULE,
         Row(f"{order.contact_name} {order.phone}", large=True),
         Row(order.address_text),

@@ -14,7 +14,7 @@ from orders.services import Document
 from waimai.infra import archive
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
-from waimai.infra.rows import insert_ignore
+from waimai.infra.rows import insert_ignore, update_or_insert
 from waimai.infra.sharding import DEFAULT, shards
 
 COPIED = (
@@ -59,10 +59,9 @@ def _inserted(order_id: int, facts: dict[str, Any]) -> bool:
     if not insert_ignore(DeskOrder, [{"order_id": order_id, **facts}], using=DEFAULT):
         return False
     day = {"shop_id": facts["shop_id"], "business_date": facts["business_date"]}
-    insert_ignore(PickupCounter, [{**day, "n": 0}], using=DEFAULT)
-    counter = PickupCounter.objects.filter(**day)
-    counter.update(n=F("n") + 1)
-    DeskOrder.objects.filter(order_id=order_id).update(number=counter.values_list("n", flat=True).get())
+    update_or_insert(PickupCounter, day, {"n": 0}, {"n": F("n") + 1}, using=DEFAULT)
+    number = PickupCounter.objects.filter(**day).values_list("n", flat=True).get()
+    DeskOrder.objects.filter(order_id=order_id).update(number=number)
     return True
 
 

@@ -57,6 +57,7 @@ class StaffOrderOutput(serializers.Serializer[Any]):
     status = serializers.ChoiceField(Status.choices)
     payment_status = serializers.ChoiceField(PaymentStatus.choices)
     total = serializers.CharField()
+    net_total = serializers.CharField()
     lines = OrderLineOutput(many=True)
     contact = StaffContactOutput()
     note = serializers.CharField()

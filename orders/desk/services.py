@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 
@@ -116,16 +117,18 @@ def complete(*, order_id: int, staff_id: int) -> DeskOrder:
     return _followed(lambda: orders.services.complete(order_id=order_id, staff_id=staff_id))
 
 
-def last_change(order_id: int) -> tuple[str, OrderChange]:
-    """Who made the last change of an order, and the change. Raises NotFound."""
+def last_change(order_id: int) -> tuple[str, OrderChange, datetime]:
+    """Who made the last change of an order, the change, and when by the shop's clock. Raises NotFound."""
     change = orders.services.last_change(order_id)
+    shop_id = DeskOrder.objects.values_list("shop_id", flat=True).get(order_id=order_id)
+    at = change.at.astimezone(ZoneInfo(menu.services.get_shop(shop_id).time_zone))
     people = accounts.services.user_brief([change.actor_id] if change.actor_id else [])
     names = [person.nickname for person in people.values() if change.actor == Actor.STAFF]
-    return (names[0] if names and names[0] else str(change.get_actor_display())), change
+    return (names[0] if names and names[0] else str(change.get_actor_display())), change, at
 
 
-def sell_out(*, item_id: int, staff_id: int, hours: int | None) -> None:
-    """Sell a dish out for so many hours (None: until the shop opens on another day; 0: it is back now).
+def sell_out(*, item_id: int, staff_id: int, hours: int | None, portions: int | None = None) -> None:
+    """Sell a dish out for so many hours (None: until the shop opens on another day; 0: back now, with `portions`).
 
     Raises like `require_staff` and `menu.services.sell_out`.
     """
@@ -133,7 +136,7 @@ def sell_out(*, item_id: int, staff_id: int, hours: int | None) -> None:
     accounts.services.require_staff(user_id=staff_id, shop_id=shop_id, permission="sell_out")
     by = f"staff {staff_id}"
     if hours == 0:
-        menu.services.bring_back(item_id=item_id, reason=by)
+        menu.services.bring_back(item_id=item_id, portions=portions, reason=by)
         return
     now = db_now(DEFAULT)
     until = (
@@ -169,6 +172,7 @@ def document(row: DeskOrder) -> Document:
         "status": row.status,
         "payment_status": row.payment_status,
         "total": str(row.total),
+        "net_total": str(row.net),
         "lines": row.lines,
         "contact": {"name": row.contact_name, "phone": row.phone, "address": row.address_text},
         "note": row.note,

@@ -13,6 +13,7 @@ from django.db.models import F
 
 import accounts.services
 from orders.desk.models import DeskOrder, Ticket
+from orders.states import Status
 from waimai.infra import crashpoints
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
@@ -20,6 +21,8 @@ from waimai.infra.errors import NotFound
 from waimai.infra.sharding import DEFAULT
 
 PERMISSION = "view_board"
+# While an order is in one of these, its ticket is of use.
+COOKED = (Status.ACCEPTED, Status.DELIVERING)
 TAKEN = crashpoints.around("ticket.take")
 
 
@@ -57,7 +60,11 @@ def take_next(*, shop_ids: Collection[int], staff_id: int) -> PrintedTicket | No
         ticket_id = waiting.values_list("id", flat=True).first()
         if ticket_id is None:
             return None
-        if _take(ticket_id, staff_id):
+        ticket = Ticket.objects.get(pk=ticket_id)
+        if not DeskOrder.objects.filter(order_id=ticket.order_id, status__in=COOKED).exists():
+            # The order is over, and the news of that still on its way.
+            drop(order_id=ticket.order_id)
+        elif _take(ticket_id, staff_id):
             return _printed(Ticket.objects.get(pk=ticket_id))
 
 
@@ -66,21 +73,29 @@ def print_again(*, order_id: int, staff_id: int) -> PrintedTicket:
 
     Raises NotFound for an order that was never accepted, and like `require_staff`.
     """
-    ticket = Ticket.objects.filter(order_id=order_id).order_by("-n").first() or _late(order_id)
-    accounts.services.require_staff(user_id=staff_id, shop_id=ticket.shop_id, permission=PERMISSION)
+    order = DeskOrder.objects.filter(order_id=order_id, promised_at__isnull=False).first()
+    if order is None:
+        raise NotFound
+    accounts.services.require_staff(user_id=staff_id, shop_id=order.shop_id, permission=PERMISSION)
+    ticket = Ticket.objects.filter(order_id=order_id).order_by("-n").first()
+    if ticket is None:
+        return _printed(_late(order, staff_id))
     if not _take(ticket.pk, staff_id):
         again = Ticket.objects.filter(pk=ticket.pk)
         run_atomic(DEFAULT, lambda: again.update(reprints=F("reprints") + 1), commit=TAKEN)
     return _printed(Ticket.objects.get(pk=ticket.pk))
 
 
-def _late(order_id: int) -> Ticket:
-    """The ticket of an order that was accepted before there were any, or whose waiting one was dropped."""
-    order = DeskOrder.objects.filter(order_id=order_id, promised_at__isnull=False).first()
-    if order is None:
-        raise NotFound
-    run_atomic(DEFAULT, lambda: make(order_id=order_id, n=order.version, shop_id=order.shop_id))
-    return Ticket.objects.get(order_id=order_id, n=order.version)
+def _late(order: DeskOrder, staff_id: int) -> Ticket:
+    """Of an order that was accepted before there were tickets, or whose waiting one was dropped. Taken at once."""
+
+    def body() -> Ticket:
+        make(order_id=order.order_id, n=order.version, shop_id=order.shop_id)
+        ticket = Ticket.objects.get(order_id=order.order_id, n=order.version)
+        Ticket.objects.filter(pk=ticket.pk).update(printed_at=db_now(DEFAULT), printed_by=staff_id)
+        return ticket
+
+    return run_atomic(DEFAULT, body, commit=TAKEN)
 
 
 def waiting(shops: frozenset[int] | None) -> int:

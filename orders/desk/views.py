@@ -138,8 +138,8 @@ ACTIONS: dict[str, Callable[[int, int, dict[str, Any]], object]] = {
 
 def _came_second(order_id: int) -> str:
     """Who did what, and when, instead of the caller."""
-    name, last = services.last_change(order_id)
-    by = {"name": name, "status": last.get_target_display(), "time": f"{timezone.localtime(last.at):%H:%M:%S}"}
+    name, last, at = services.last_change(order_id)
+    by = {"name": name, "status": last.get_target_display(), "time": f"{at:%H:%M:%S}"}
     return _("没有执行：订单已由 %(name)s 于 %(time)s 改为“%(status)s”。") % by
 
 
@@ -173,9 +173,13 @@ def amend(request: HttpRequest, order_id: int) -> HttpResponse:
 def dish(request: HttpRequest, item_id: int) -> HttpResponse:
     """Sell a dish out until another day or for some hours, or let it come back now."""
     form = DishForm(request.POST)
-    if not form.is_valid():
+    if form.is_valid():
+        sold_out = {"item_id": item_id, "staff_id": _id(request), **form.cleaned_data}
+        _with_messages(request, lambda: services.sell_out(**sold_out))
+    elif "hours" in form.errors:
         raise NotFound
-    _with_messages(request, lambda: services.sell_out(item_id=item_id, staff_id=_id(request), **form.cleaned_data))
+    else:
+        messages.error(request, _("请检查份数"))
     return _back(request)
 
 

@@ -12,7 +12,7 @@ from accounts import services
 from accounts.addresses import ADDRESSES_PER_USER
 from accounts.errors import TooManyAddresses
 from accounts.models import Address, User
-from tests.accounts.factories import MEI, TAO, customer, draft, home_of
+from tests.accounts.factories import MEI, PASSWORD, SERVER, TAO, customer, draft, home_of
 from tests.accounts.threads import at_once
 from waimai.infra.errors import IdempotencyKeyReused, NotFound, ValidationFailed
 
@@ -284,3 +284,14 @@ def test_deleting_and_choosing_at_once_leaves_one_default(mei: User) -> None:
     _answers, refusals = at_once(6, move)
     assert refusals == []
     assert (Address.objects.count(), len(defaults(mei))) == (3, 1)
+
+
+def test_nothing_is_kept_for_who_has_just_left(db_all: object) -> None:
+    mei = customer(MEI)
+    services.close_account(user_id=mei.pk, address=SERVER, current_password=PASSWORD)
+    # As requests that came in before, and were held up.
+    with pytest.raises(NotFound):
+        services.add_address(user_id=mei.pk, draft=draft())
+    with pytest.raises(NotFound):
+        services.update_profile(user_id=mei.pk, nickname="阿梅")
+    assert not Address.objects.filter(user=mei).exists()

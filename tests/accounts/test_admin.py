@@ -195,3 +195,20 @@ def test_the_admins_login_shares_the_limits() -> None:
 def test_no_username_or_password_is_nobody() -> None:
     assert not Client().login(username="lan")
     assert not Client().login(token="x")
+
+
+def test_a_page_from_before_does_not_bring_back_who_left() -> None:
+    boss = Client()
+    boss.force_login(staff("boss", is_superuser=True))
+    mei = customer(MEI)
+    url = f"/admin/accounts/user/{mei.pk}/change/"
+    page = boss.get(url)
+    stale = {name: value for name, value in page.context["adminform"].form.initial.items() if value is not None}
+    stale |= {"phone": MEI, "nickname": "阿梅", "is_active": "on"}
+    services.close_account(user_id=mei.pk, address=SERVER, current_password=PASSWORD)
+    assert boss.post(url, stale).status_code == 403
+    boss.post("/admin/accounts/user/", {"action": "switch_on", "_selected_action": [mei.pk]})
+    mei.refresh_from_db()
+    assert (mei.phone, mei.nickname, mei.is_active) == (None, "", False)
+    # It can still be looked at.
+    assert boss.get(url).status_code == 200

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connections
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
+from orders.desk.models import BoardCounter
 from orders.models import Order, OrderLine
 from orders.states import Status
 from tests.factories import at_once
@@ -17,7 +21,8 @@ from waimai.infra import ids
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
 from waimai.infra.models import OutboxMessage, Timer
-from waimai.infra.rows import insert_ignore, insert_rows, new
+from waimai.infra.rows import insert_ignore, insert_rows, new, update_or_insert
+from waimai.infra.sharding import DEFAULT
 
 pytestmark = pytest.mark.data
 HERE = "orders_0"
@@ -189,3 +194,16 @@ def test_numbers_of_a_query_stay_a_query() -> None:
     insert_rows(Timer, [{"kind": "tea", "ref_id": 1, "bucket": 0, "due_at": MOMENT}], using=HERE)
     numbers = Timer.objects.on(HERE).values("ref_id")
     assert Timer.objects.on(HERE).filter(ref_id__in=numbers).count() == 1
+
+
+def test_a_counter_is_put_in_once_and_from_then_on_only_raised() -> None:
+    def up() -> None:
+        run_atomic(DEFAULT, lambda: update_or_insert(BoardCounter, {"shop_id": 1}, {"n": 0}, more, using=DEFAULT))
+
+    more = {"n": F("n") + 1}
+    up()
+    # An INSERT IGNORE that finds its row would hold it shared, and two of those wait for each other.
+    with CaptureQueriesContext(connections[DEFAULT]) as asked:
+        up()
+    assert not any("INSERT" in query["sql"] for query in asked.captured_queries)
+    assert BoardCounter.objects.get().n == 2

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from django.test import Client
 
-from menu import services
+from menu import selling_out, services
 from menu.errors import NoSuchItem
 from menu.hours import clock_ahead
 from menu.models import Item, Shop, Stock, StockAdjustment
@@ -15,6 +15,7 @@ from tests.accounts.factories import Api, read, staff
 from tests.menu.factories import make_dish, make_set_meal, make_shop, shop_info, span
 from waimai.infra import timers
 from waimai.infra.clock import db_now
+from waimai.infra.db import run_atomic
 from waimai.infra.errors import ValidationFailed
 from waimai.infra.ids import new_id
 from waimai.infra.models import Timer
@@ -191,10 +192,44 @@ def test_pressed_twice_it_is_back_once(shop: Shop, before: int | None) -> None:
     assert (available(dish), back_at(dish)) == (before, None)
 
 
-def test_what_was_counted_down_to_none_is_back_without_a_limit(shop: Shop) -> None:
+def test_what_was_counted_and_all_sold_is_back_with_a_number(shop: Shop) -> None:
     dish = make_dish(shop, stock=0)
-    services.bring_back(item_id=dish.pk)
-    assert available(dish) is None
+    with pytest.raises(ValidationFailed) as refusal:
+        services.bring_back(item_id=dish.pk)
+    assert set(refusal.value.errors or {}) == {"portions"}
+    for wrong in (0, 10**7):
+        with pytest.raises(ValidationFailed):
+            services.bring_back(item_id=dish.pk, portions=wrong)
+    assert available(dish) == 0
+    services.bring_back(item_id=dish.pk, portions=8)
+    assert available(dish) == 8
+
+
+def test_a_press_on_an_old_screen_lifts_no_limit(shop: Shop) -> None:
+    dish = make_dish(shop, stock=1)
+    services.sell_out(item_id=dish.pk, until=soon())
+    its_time_comes(dish)
+    services.hold_stock(order_id=new_id(7), demands={dish.pk: 1})
+    with pytest.raises(ValidationFailed):
+        services.bring_back(item_id=dish.pk)
+    assert available(dish) == 0
+
+
+def test_a_number_goes_before_what_it_was_to_come_back_with(shop: Shop) -> None:
+    dish = make_dish(shop, stock=5)
+    services.sell_out(item_id=dish.pk, until=soon())
+    services.bring_back(item_id=dish.pk, portions=2)
+    assert (available(dish), back_at(dish)) == (2, None)
+
+
+def test_a_timer_that_was_moved_while_it_fired_stays(shop: Shop) -> None:
+    dish = make_dish(shop, stock=5)
+    services.sell_out(item_id=dish.pk, until=soon(hours=20))
+    # Claimed before the dish was sold out for longer, and handled after it.
+    run_atomic(DEFAULT, lambda: selling_out.come_back([dish.pk], using=DEFAULT, now=db_now(DEFAULT)))
+    assert available(dish) == 0
+    its_time_comes(dish)
+    assert available(dish) == 5
 
 
 def test_portions_that_orders_give_back_are_not_sold_before_the_time(shop: Shop) -> None:

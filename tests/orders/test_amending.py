@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.test import Client
 from pytest_django import Settings
 
 import menu.services
@@ -382,7 +384,7 @@ def test_an_amount_that_nobody_agreed_to_is_found(dinner: int, lan: Person) -> N
     swap(dinner, lan)
     settle()
     Order.objects.by_id(dinner).update(refunded_part=0)
-    assert [found.partition(" ")[0] for found in audit()] == ["I3", "I3"]
+    assert [found.partition(" ")[0] for found in audit()] == ["I3", "I3", "I10"]
 
 
 # --- what else happens to the order ---
@@ -544,3 +546,22 @@ def test_customers_answer_by_the_api(dinner: int, mei: Person, tao: Person, stal
 def test_whoever_follows_the_order_hears_of_it(dinner: int, lan: Person) -> None:
     propose(dinner, lan)
     assert [(n, kind) for n, kind, _ in services.changes_since(order_id=dinner, seen=3)] == [(4, "update")]
+
+
+def test_sums_are_of_what_is_left(dinner: int, stall: Stall, lan: Person) -> None:
+    settle()
+    swap(dinner, lan)
+    settle()
+    row = DeskOrder.objects.get(order_id=dinner)
+    assert row.net == order(dinner).net_total < row.total
+    shown: Any = lan.api.get("staff/orders/?status=accepted")
+    (document,) = shown.json()["results"]
+    assert (document["total"], document["net_total"]) == (str(row.total), str(row.net))
+    boss = Client()
+    boss.force_login(lan.user)
+    got: Any = boss.post("/admin/desk/deskorder/", {"action": "export", "_selected_action": [dinner]})
+    (cells,) = list(csv.reader(got.getvalue().decode("utf-8-sig").splitlines()))[1:]
+    assert {str(row.total), str(row.net)} <= set(cells)
+    assert audit() == []
+    DeskOrder.objects.filter(order_id=dinner).update(net_total=row.total)
+    assert any("the desk says" in line for line in audit())

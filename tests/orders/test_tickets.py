@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from orders.desk.tickets import PrintedTicket
 from tests.factories import Person, Stall, accepted, at_once, order, paid, relay, settle, works_at
 from tests.factories import stall as make_stall
 from tests.support.browsing import Browser
+from waimai.infra.clock import db_now
 from waimai.infra.errors import NotFound
 from waimai.infra.models import OutboxMessage
-from waimai.infra.sharding import shard_of_id
+from waimai.infra.sharding import DEFAULT, shard_of_id
 
 pytestmark = pytest.mark.data
 
@@ -112,6 +114,48 @@ def test_an_order_from_before_there_were_tickets_gets_one_when_asked(stall: Stal
     settle()
     Ticket.objects.all().delete()
     assert [tickets.print_again(order_id=order_id, staff_id=lan.id).reprint for _ in range(2)] == [0, 1]
+
+
+def test_a_stranger_who_asks_puts_nothing_into_the_queue(stall: Stall, mei: Person, lan: Person) -> None:
+    stranger = works_at(make_stall("面馆").shop_id, "manager", "stranger")
+    order_id = accepted(mei, stall, lan)
+    settle()
+    Ticket.objects.all().delete()
+    for who in (stranger, mei):
+        with pytest.raises(NotFound):
+            tickets.print_again(order_id=order_id, staff_id=who.id)
+    assert not Ticket.objects.exists()
+
+
+def test_a_ticket_made_late_was_taken_with_it(stall: Stall, mei: Person, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan)
+    settle()
+    Ticket.objects.all().delete()
+    tickets.print_again(order_id=order_id, staff_id=lan.id)
+    assert take(stall, lan) is None
+
+
+def test_news_that_come_late_make_no_ticket_of_what_is_over(stall: Stall, mei: Person, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan)
+    news = OutboxMessage.objects.on(shard_of_id(order_id)).filter(topic="order.accepted")
+    assert news.update(next_at=db_now(DEFAULT) + timedelta(hours=1)) == 1
+    desk.cancel(order_id=order_id, staff_id=lan.id, reason="客人电话取消")
+    settle()
+    news.update(next_at=db_now(DEFAULT) - timedelta(seconds=1))
+    settle()
+    assert not news.filter(state=OutboxMessage.State.PENDING).exists()
+    assert not Ticket.objects.exists()
+
+
+def test_what_was_just_cancelled_is_not_printed_while_the_news_is_on_its_way(
+    stall: Stall, mei: Person, lan: Person
+) -> None:
+    order_id = accepted(mei, stall, lan)
+    settle()
+    desk.cancel(order_id=order_id, staff_id=lan.id, reason="客人电话取消")
+    assert Ticket.objects.filter(order_id=order_id).exists()
+    assert take(stall, lan) is None
+    assert not Ticket.objects.exists()
 
 
 # --- the bytes ---

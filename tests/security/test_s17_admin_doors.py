@@ -14,12 +14,15 @@ from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
-from accounts import second_factor
+from accounts import second_factor, services, wechat
 from accounts.models import User
-from tests.accounts.factories import PASSWORD, Api, problem, staff
+from accounts.sms import MemorySender
+from tests.accounts.factories import MEI, PASSWORD, SERVER, Api, problem, staff
+from tests.fixtures import phones
 from tests.support.server import Server
 from waimai.infra.ratelimit import Rate
 
+__all__ = ["phones"]
 pytestmark = pytest.mark.data
 
 
@@ -88,6 +91,33 @@ def test_s17_wrong_tokens_are_slowed_down_and_counted(device: TOTPDevice) -> Non
 def test_s17_asking_for_the_token_is_no_failure(device: TOTPDevice) -> None:
     for _try in range(12):
         assert by_api() == (401, "otp_required")
+
+
+@pytest.mark.parametrize("required", ["", "required"])
+def test_s17_the_doors_of_customers_are_no_way_past_it(
+    required: str, phones: type[MemorySender], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.WAIMAI_STAFF_OTP = required
+    lan = staff(phone=MEI, openid="o-lan")
+    if not required:
+        made = second_factor.enroll("lan")
+        assert second_factor.confirm(made, token_of(made, later=-1))
+    assert problem(Api().post("auth/login/", {"phone": MEI, "password": PASSWORD})) == (401, "otp_required")
+    services.send_code(phone=MEI, address=SERVER)
+    body = {"phone": MEI, "code": phones.last_code(MEI)}
+    assert problem(Api().post("auth/login/", body)) == (401, "otp_required")
+    monkeypatch.setattr(wechat, "openid_of", lambda _code: "o-lan")
+    assert problem(Api().post("auth/wechat/", {"code": "c"})) == (401, "otp_required")
+    told = Client().post("/user/user/login", {"code": "c"}, content_type="application/json").json()
+    assert (told["code"], told["data"]) == (0, None)
+    client = Client()
+    page = client.post("/login/", {"way": "password", "phone": MEI, "password": PASSWORD})
+    assert "员工请用用户名" in page.content.decode()
+    assert "_auth_user_id" not in client.session
+    # Whoever works there without one orders lunch as before.
+    settings.WAIMAI_STAFF_OTP = ""
+    second_factor.remove("lan")
+    assert services.login_with_password(phone=MEI, password=PASSWORD, address=SERVER) == lan
 
 
 def test_s17_nobody_learns_of_a_device_without_the_password(device: TOTPDevice) -> None:

@@ -17,6 +17,7 @@ from menu.models import Item, Shop
 from orders import cart as cart_rules
 from orders import services
 from orders.desk import board
+from orders.desk import services as desk
 from orders.models import Order
 from payments.models import SandboxNotice
 from tests import factories
@@ -367,6 +368,9 @@ def test_the_same_again_of_what_is_gone_says_so(phone: SkyClient, stall: Stall) 
     Item.objects.filter(pk=stall.fish).update(on_sale=False)
     menu.services.menu_changed(stall.shop_id)
     assert "酸菜鱼" in phone.refused("POST", f"/user/order/repetition/{order_id}", order_id)
+    phone.add(stall.tofu)
+    assert "酸菜鱼" in phone.refused("POST", f"/user/order/repetition/{order_id}", order_id)
+    assert [row["dishId"] for row in phone.cart()] == [stall.tofu]
 
 
 def test_an_order_of_another_shop_is_not_put_into_a_cart_that_nobody_sees(
@@ -421,3 +425,20 @@ def test_passwords_are_hashed_with_salt() -> None:
     one, two = (User.objects.create_user(phone=f"1391111000{n}", password="four-treasures-8") for n in (7, 8))
     assert one.password != two.password
     assert "four-treasures-8" not in one.password
+
+
+def test_what_was_left_out_is_not_shown_as_bought(phone: SkyClient, owner: Person, stall: Stall, lan: Person) -> None:
+    phone.add(stall.rice)
+    order_id = phone.order(stall.fish)
+    capture(factories.start_payment(order_id))
+    factories.settle()
+    desk.accept(order_id=order_id, staff_id=lan.id)
+    (fish,) = [line["id"] for line in phone.detail(order_id)["orderDetailList"] if line["dishId"] == stall.fish]
+    services.propose_amendment(
+        order_id=order_id, staff_id=lan.id, line=fish, quantity=1, replacement=stall.tofu, reason=""
+    )
+    services.answer_amendment(order_id=order_id, user_id=owner.id, n=1, accept=True)
+    now = phone.detail(order_id)
+    assert [(line["dishId"], line["number"]) for line in now["orderDetailList"]] == [(stall.rice, 1), (stall.tofu, 1)]
+    assert now["amount"] == float(factories.order(order_id).net_total)
+    assert now["tablewareStatus"] == 1

@@ -65,6 +65,20 @@ def insert_ignore(model: type[models.Model], rows: Sequence[Row], *, using: str)
     return _insert(verb, model, rows, using)
 
 
+def update_or_insert(
+    model: type[models.Model], key: Row, fresh: Row, changes: Mapping[str, Any], *, using: str
+) -> None:
+    """Update the one row of a unique key, which is put in as `fresh` first if it isn't there yet.
+
+    The update comes first: an INSERT IGNORE that finds its row holds it shared (InnoDB), and of two that do, neither
+    can go on to the update. Belongs in a transaction on `using`.
+    """
+    rows: models.QuerySet[Any] = models.QuerySet(model, using=using).filter(**key)
+    if not rows.update(**changes):
+        insert_ignore(model, [{**key, **fresh}], using=using)
+        rows.update(**changes)
+
+
 def _insert(verb: str, model: type[models.Model], rows: Sequence[Row], using: str) -> int:
     inserted, fields = 0, _fields(model)
     at_once = MOST_PARAMETERS // len(fields)

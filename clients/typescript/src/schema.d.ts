@@ -1316,6 +1316,7 @@ export interface components {
             status: components["schemas"]["StatusEnum"];
             payment_status: components["schemas"]["PaymentStatusEnum"];
             total: string;
+            net_total: string;
             lines: components["schemas"]["OrderLineOutput"][];
             contact: components["schemas"]["StaffContactOutput"];
             note: string;
