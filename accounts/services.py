@@ -42,6 +42,7 @@ from accounts.staff import (
     permissions_of,
     require_staff,
     roles_of,
+    shops_by_permission,
     shops_of_staff,
 )
 from accounts.tokens import (
@@ -109,6 +110,7 @@ __all__ = [
     "set_active",
     "set_default_address",
     "set_password",
+    "shops_by_permission",
     "shops_of_staff",
     "update_profile",
     "user_brief",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.models import Membership, User
 from waimai.infra.db import run_atomic
@@ -30,6 +32,17 @@ ROLES: dict[str, tuple[str, ...]] = {
     "kitchen": ("accept_order", "view_board", "amend_order", "sell_out"),
     "courier": ("deliver_order", "complete_order", "view_board"),
 }
+# The app whose admin pages keep to the shops of a role. Django's permissions that a role brings count there only: on
+# other pages they would count for every shop.
+BY_SHOP = "menu"
+EDITED = ("category", "item", "setmealcomponent", "optiongroup", "option", "openinghours")
+# Django's permissions of the roles, all of that app.
+DJANGO_PERMISSIONS: dict[str, tuple[str, ...]] = {
+    "manager": (
+        *(f"{verb}_{model}" for model in EDITED for verb in ("view", "add", "change", "delete")),
+        *("view_shop", "change_shop", "view_stock", "view_stockadjustment"),
+    )
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +56,14 @@ class Role:
 def ensure_roles() -> None:
     """Make the four groups. Ours are the permissions of a membership; what an operator adds from elsewhere stays."""
     # Django makes permissions after `migrate`; a freshly emptied database may not have them yet.
-    create_permissions(apps.get_app_config("accounts"), verbosity=0, using=DEFAULT)
+    for app in ("accounts", BY_SHOP):
+        create_permissions(apps.get_app_config(app), verbosity=0, using=DEFAULT)
     known = {row.codename: row for row in _permission_rows()}
     for name, codenames in ROLES.items():
         group, _created = Group.objects.get_or_create(name=name)
         others = group.permissions.exclude(pk__in=[row.pk for row in known.values()])
         group.permissions.set([*others, *(known[codename] for codename in codenames)])
+        group.permissions.add(*_of_app(BY_SHOP).filter(codename__in=DJANGO_PERMISSIONS.get(name, ())))
 
 
 def add_member(*, user_id: int, shop_id: int, role: str) -> None:
@@ -103,6 +118,31 @@ def permissions_of(*, user_id: int, shop_id: int) -> frozenset[str]:
     return frozenset(_permission_rows().filter(group__in=groups).values_list("codename", flat=True))
 
 
+def shops_by_permission(*, user_id: int) -> Mapping[str, frozenset[int]] | None:
+    """For each of Django's permissions for menus (`change_item`) the shops where the person has it; None: all in all.
+
+    What a role brings counts in the shops of that role; what somebody holds besides, wherever he or she works.
+    """
+    if _is_superuser(user_id):
+        return None
+    members, wanted = _active_memberships(user_id), Q(group__permissions__content_type__app_label=BY_SHOP)
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for codename, shop in members.filter(wanted).values_list("group__permissions__codename", "shop_id"):
+        found[codename].add(shop)
+    besides = _of_app(BY_SHOP).filter(Q(user=user_id) | Q(group__user=user_id)).values_list("codename", flat=True)
+    everywhere = set(members.values_list("shop_id", flat=True))
+    for codename in set(besides):
+        found[codename] |= everywhere
+    return {codename: frozenset(shops) for codename, shops in found.items()}
+
+
+def permissions_by_role(user: User) -> set[str]:
+    """Django's permissions for menus (`menu.change_item`) that the person's roles bring, in one shop or another."""
+    groups = _active_memberships(user.pk).values("group_id")
+    rows = _of_app(BY_SHOP).filter(group__in=groups).values_list("codename", flat=True)
+    return {f"{BY_SHOP}.{codename}" for codename in rows}
+
+
 def couriers_of(*, shop_id: int) -> dict[int, str]:
     """Those who may bring this shop's orders, by number, with the names that the shop knows them by."""
     groups = Group.objects.filter(permissions__in=_permission_rows().filter(codename="complete_order"))
@@ -132,5 +172,9 @@ def _is_superuser(user_id: int) -> bool:
     return User.objects.filter(pk=user_id, is_active=True, is_superuser=True).exists()
 
 
+def _of_app(label: str) -> QuerySet[Permission]:
+    return Permission.objects.filter(content_type__app_label=label)
+
+
 def _permission_rows() -> QuerySet[Permission]:
-    return Permission.objects.filter(content_type__app_label="accounts", content_type__model="membership")
+    return _of_app("accounts").filter(content_type__model="membership")

@@ -24,7 +24,7 @@ from menu.models import (
     SetMealComponent,
     Shop,
 )
-from menu.own_admin import OwnRelatedFilter, OwnRows, OwnShopsOnly, own_shops
+from menu.own_admin import OwnInline, OwnRelatedFilter, OwnRows, own_shops, shop_id_of
 from menu.stock_admin import LeftFilter
 from waimai.infra.admin import press, record
 from waimai.infra.admin_base import ModelAdmin, TabularInline
@@ -34,10 +34,6 @@ from waimai.infra.errors import DomainError
 class MenuAdmin(OwnRows, ModelAdmin[Any]):
     """A page whose every change bumps its shop's menu version, in the same transaction."""
 
-    def shop_id_of(self, obj: Any) -> int:
-        """The shop that an object belongs to."""
-        return int(obj.shop_id)
-
     def why_it_stays(self, obj: Any) -> str:
         """Why an object can't be deleted; empty when it can."""
         return ""
@@ -45,16 +41,16 @@ class MenuAdmin(OwnRows, ModelAdmin[Any]):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """After the object and everything on its page went in."""
         super().save_related(request, form, formsets, change)
-        services.menu_changed(self.shop_id_of(form.instance))
+        services.menu_changed(shop_id_of(form.instance))
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """One object."""
-        services.menu_changed(self.shop_id_of(obj))
+        services.menu_changed(shop_id_of(obj))
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Several, from the list."""
-        services.menu_changed(*(self.shop_id_of(obj) for obj in queryset))
+        services.menu_changed(*(shop_id_of(obj) for obj in queryset))
         super().delete_queryset(request, queryset)
 
     def get_deleted_objects(
@@ -66,7 +62,7 @@ class MenuAdmin(OwnRows, ModelAdmin[Any]):
         return found, counts, permissions, [*protected, *filter(None, map(self.why_it_stays, rows))]
 
 
-class OpeningHoursInline(TabularInline[OpeningHours, Shop]):
+class OpeningHoursInline(OwnInline, TabularInline[OpeningHours, Shop]):
     """The week."""
 
     model = OpeningHours
@@ -85,13 +81,9 @@ class ShopAdmin(MenuAdmin):
     actions = ("open_shops", "close_shops")
     shop_path = "pk"
 
-    def shop_id_of(self, obj: Any) -> int:
-        """Itself."""
-        return int(obj.pk)
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Only for who works everywhere: a new shop is nobody's yet."""
-        return own_shops(request) is None and super().has_add_permission(request)
+        return own_shops(request, Shop, "add") is None and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never."""
@@ -126,7 +118,7 @@ class CategoryAdmin(MenuAdmin):
         return services.why_category_stays(obj)
 
 
-class OptionGroupInline(TabularInline[OptionGroup, Item]):
+class OptionGroupInline(OwnInline, TabularInline[OptionGroup, Item]):
     """The choices that come with an item; their options are on a page of their own."""
 
     model = OptionGroup
@@ -135,7 +127,7 @@ class OptionGroupInline(TabularInline[OptionGroup, Item]):
     show_change_link = True
 
 
-class ComponentInline(OwnShopsOnly, TabularInline[SetMealComponent, Item]):
+class ComponentInline(OwnInline, TabularInline[SetMealComponent, Item]):
     """The dishes of a set meal."""
 
     model = SetMealComponent
@@ -257,7 +249,7 @@ def _ids(queryset: QuerySet[Item]) -> list[int]:
     return sorted(queryset.values_list("pk", flat=True))
 
 
-class OptionInline(TabularInline[Option, OptionGroup]):
+class OptionInline(OwnInline, TabularInline[Option, OptionGroup]):
     """The options of a group."""
 
     model = Option
@@ -277,7 +269,3 @@ class OptionGroupAdmin(MenuAdmin):
     autocomplete_fields = ("item",)
     shop_path = "item__shop_id"
     inlines = (OptionInline,)
-
-    def shop_id_of(self, obj: Any) -> int:
-        """The item's."""
-        return int(obj.item.shop_id)

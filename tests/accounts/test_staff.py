@@ -186,3 +186,46 @@ def test_roles_are_made_once_and_keep_what_operators_add() -> None:
     kitchen.permissions.remove(foreign)
     assert names == {"accept_order", "view_board", "amend_order", "sell_out", "view_user"}
     assert Group.objects.filter(name__in=ROLES).count() == 4
+
+
+@pytest.mark.usefixtures("roles")
+def test_managers_of_older_installations_get_the_menu_too() -> None:
+    manager = Group.objects.get(name="manager")
+    manager.permissions.remove(*manager.permissions.filter(content_type__app_label="menu"))
+    lan = member("manager")
+    assert not lan.has_perm("menu.change_item")
+    services.ensure_roles()
+    lan = User.objects.get(pk=lan.pk)
+    assert lan.has_perm("menu.change_item")
+    assert not lan.has_perm("menu.add_shop")
+    assert not lan.has_perm("menu.delete_shop")
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}])
+def test_who_has_left_manages_no_menu(change: dict[str, bool]) -> None:
+    lan = member("manager")
+    User.objects.filter(pk=lan.pk).update(**change)
+    assert not User.objects.get(pk=lan.pk).has_perm("menu.view_item")
+    assert services.shops_by_permission(user_id=lan.pk) == {}
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize("role", ["front_desk", "kitchen", "courier"])
+def test_other_roles_do_not_manage_menus(role: str) -> None:
+    lan = member(role)
+    assert lan.get_all_permissions() == set()
+    assert services.shops_by_permission(user_id=lan.pk) == {}
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_permission_counts_in_the_shops_of_its_role() -> None:
+    lan = member("manager", NOODLES)
+    services.add_member(user_id=lan.pk, shop_id=DUMPLINGS, role="courier")
+    shops = services.shops_by_permission(user_id=lan.pk)
+    assert shops is not None
+    assert set(shops.values()) == {frozenset({NOODLES})}
+    lan.user_permissions.set(Permission.objects.filter(codename="view_item"))
+    assert services.shops_by_permission(user_id=lan.pk) == {**shops, "view_item": {NOODLES, DUMPLINGS}}
+    boss = User.objects.create_superuser("boss")
+    assert services.shops_by_permission(user_id=boss.pk) is None

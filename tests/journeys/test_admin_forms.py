@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group
 
 from accounts.models import User
 from menu.models import Category, Item, Shop
@@ -94,7 +94,6 @@ def test_the_boss_fills_in_every_form(
 
 
 def test_a_manager_fills_in_those_of_the_own_shop(server: Server, stall: Stall, lan: Person, menu: list[Form]) -> None:
-    lan.user.user_permissions.set(Permission.objects.filter(content_type__app_label="menu"))
     theirs = factories.stall("隔壁酒楼")
     assert covered(menu) == editable(lan.user)
     fill_in(server, lan, menu, size=PHONE, theirs=f"/admin/menu/item/{theirs.fish}/change/")

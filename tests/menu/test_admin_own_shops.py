@@ -1,11 +1,12 @@
-"""Staff with Django's permissions for menus see and change those of the shops where they work, and no others."""
+"""Managers, and whom Django's permissions for menus were given, see and change those of their shops and no others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 import accounts.services
@@ -42,13 +43,24 @@ def theirs(db_all: object) -> dict[str, Any]:
     }
 
 
-def member(*shops: Shop, username: str = "lan") -> Client:
-    """Somebody with every permission for menus, who works in these shops."""
+@pytest.fixture
+def lookers(db_all: object) -> Iterator[None]:
+    """An operator lets the kitchen look at dishes. Taken away again: groups outlive a test."""
     accounts.services.ensure_roles()
-    user = User.objects.create_user(username, is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="menu"))
-    for shop in shops:
-        accounts.services.add_member(user_id=user.pk, shop_id=shop.pk, role="manager")
+    kitchen, permission = Group.objects.get(name="kitchen"), Permission.objects.get(codename="view_item")
+    kitchen.permissions.add(permission)
+    yield
+    kitchen.permissions.remove(permission)
+
+
+def member(*shops: Shop, besides: str = "", **roles: Shop) -> Client:
+    """Somebody who manages these shops and has other roles elsewhere; `besides` are permissions of his or her own."""
+    accounts.services.ensure_roles()
+    user = User.objects.create_user("lan", is_staff=True)
+    own = Permission.objects.filter(content_type__app_label="menu", codename__regex=besides)
+    user.user_permissions.set(own if besides else [])
+    for role, shop in [*(("manager", shop) for shop in shops), *roles.items()]:
+        accounts.services.add_member(user_id=user.pk, shop_id=shop.pk, role=role)
     client = Client(headers={"accept-language": "zh-hans"})
     client.force_login(user)
     return client
@@ -78,7 +90,7 @@ def own_rows(model: str, shop: Shop) -> set[int]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_who_works_nowhere_sees_nothing(model: str, theirs: dict[str, Any]) -> None:
-    client = member()
+    client = member(besides=".")
     page = client.get(f"/admin/menu/{model}/")
     assert list(page.context["cl"].result_list) == []
     assert "隔壁" not in page.content.decode()
@@ -152,3 +164,81 @@ def test_who_leaves_a_shop_sees_it_no_more(shop: Shop) -> None:
     assert client.get(f"/admin/menu/shop/{shop.pk}/change/").status_code == 200
     User.objects.get(username="lan").memberships.all().delete()
     assert client.get(f"/admin/menu/shop/{shop.pk}/change/").status_code == 404
+
+
+def test_a_role_counts_in_its_own_shop(shop: Shop, theirs: dict[str, Any]) -> None:
+    client = member(shop, kitchen=theirs["shop"])
+    make_dish(shop, "自家的鱼")
+    page = client.get("/admin/menu/item/")
+    assert [str(row) for row in page.context["cl"].result_list] == ["自家的鱼"]
+    assert client.get(f"/admin/menu/item/{theirs['item'].pk}/change/").status_code == 404
+    fields = item_form(shop=theirs["shop"].pk, kind="dish", category=theirs["category"].pk)
+    assert client.post("/admin/menu/item/add/", fields).status_code == 200
+    assert not Item.objects.filter(name="新菜").exists()
+
+
+@pytest.mark.usefixtures("lookers")
+def test_looking_in_one_shop_is_not_changing_it(shop: Shop, theirs: dict[str, Any]) -> None:
+    client, dish = member(shop, kitchen=theirs["shop"]), theirs["item"]
+    page = f"/admin/menu/item/{dish.pk}/change/"
+    assert client.get(page).status_code == 200
+    assert client.post(page, item_form(dish, name="我的鸭")).status_code == 403
+    assert client.post(f"/admin/menu/item/{dish.pk}/delete/", {"post": "yes"}).status_code == 403
+    for action in ("stop_selling", "set_stock", "delete_selected"):
+        chosen = {"action": action, "_selected_action": [dish.pk], "portions": "99", "post": "yes"}
+        client.post("/admin/menu/item/", chosen, follow=True)
+    both = {"action": ["delete_selected", "stop_selling"], "index": 1, "_selected_action": [dish.pk]}
+    client.post("/admin/menu/item/", both, follow=True)
+    dish.refresh_from_db()
+    assert (dish.name, dish.on_sale, dish.stock.available) == ("隔壁的鸭", True, 3)
+
+
+@pytest.mark.usefixtures("lookers")
+def test_no_choices_are_added_where_one_may_only_look(shop: Shop, theirs: dict[str, Any]) -> None:
+    client, dish = member(shop, kitchen=theirs["shop"]), theirs["item"]
+    row = rows("option_groups", {"name": "加料", "min": 0, "max": 1, "sort": 0})
+    assert client.post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish) | row).status_code == 403
+    assert "option_groups" not in client.get(f"/admin/menu/item/{dish.pk}/change/").content.decode()
+
+
+def test_what_somebody_holds_besides_a_role_counts_where_he_works(shop: Shop, theirs: dict[str, Any]) -> None:
+    client, dish = member(besides="_item$", kitchen=shop), make_dish(shop, "自家的鱼")
+    assert client.post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish, price="19.50")).status_code == 302
+    assert client.get(f"/admin/menu/item/{theirs['item'].pk}/change/").status_code == 404
+
+
+def test_a_manager_makes_a_menu_out_of_nothing(shop: Shop) -> None:
+    client = member(shop)
+    category = {"shop": shop.pk, "name": "主食", "kind": "dish", "sort": 0, "is_active": "on"}
+    assert client.post("/admin/menu/category/add/", category).status_code == 302
+    there = Category.objects.get()
+    fields = item_form(shop=shop.pk, kind="dish", category=there.pk, portions="9")
+    assert client.post("/admin/menu/item/add/", fields).status_code == 302
+    dish = Item.objects.get()
+    group = {"item": dish.pk, "name": "辣度", "min": 1, "max": 1, "sort": 0}
+    options = rows("options", {"name": "微辣", "price_delta": 0, "sort": 0})
+    assert client.post("/admin/menu/optiongroup/add/", group | options).status_code == 302
+    made = OptionGroup.objects.get()
+    assert client.post(f"/admin/menu/optiongroup/{made.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert (dish.stock.available, dish.option_groups.count()) == (9, 0)
+
+
+def test_a_manager_mends_the_shops_hours_and_notice(shop: Shop) -> None:
+    client = member(shop)
+    terms = {"name": shop.name, "time_zone": "Asia/Shanghai", "day_starts_at": "04:00", "prep_minutes": 30}
+    money = {"delivery_fee": "7", "packing_fee": "0", "minimum_order": "0"}
+    hours = rows("opening_hours", {"weekday": 4, "opens": "18:00", "closes": "02:00"})
+    path = f"/admin/menu/shop/{shop.pk}/change/"
+    assert client.post(path, terms | money | hours | {"notice": "周五到两点"}).status_code == 302
+    shop.refresh_from_db()
+    assert (shop.notice, shop.delivery_fee, shop.opening_hours.count()) == ("周五到两点", 7, 1)
+
+
+def test_a_role_never_opens_pages_that_no_shop_limits(shop: Shop) -> None:
+    """What an operator added to a role's group from elsewhere counts for members of the group, not for the role."""
+    client = member(shop)
+    manager, foreign = Group.objects.get(name="manager"), Permission.objects.get(codename="view_user")
+    manager.permissions.add(foreign)
+    status = client.get("/admin/accounts/user/").status_code
+    manager.permissions.remove(foreign)
+    assert status == 403
