@@ -7,7 +7,13 @@ from accounts.logins import DEMO_PASSWORD
 from accounts.models import Address, User
 
 PASSWORD = DEMO_PASSWORD
-STAFF = {"kitchen": ("后厨", "kitchen"), "courier": ("骑手", "courier")}
+# Usernames, with what each is called and the role.
+STAFF = {
+    "kitchen": ("后厨", "kitchen"),
+    "courier": ("骑手", "courier"),
+    "manager": ("值班经理", "manager"),
+    "frontdesk": ("前台", "front_desk"),
+}
 # Offices and flats inside the demo shop's delivery area.
 CUSTOMERS = (
     ("13800000001", "林小满", "北京市朝阳区", "建国路 88 号 1 号楼 1201", "公司", 39.915000, 116.455000),

@@ -35,7 +35,7 @@ waimai is ready: {url}/
   API        {url}/api/v1/docs/
 Ctrl-C stops it."""
 CUSTOMERS = "   13800000001 … 13800000005, password waimai-demo"
-STAFF = "   admin, kitchen, courier, password waimai-demo"
+STAFF = "   admin, manager, frontdesk, kitchen, courier, password waimai-demo"
 
 
 class StartError(Exception):

@@ -19,7 +19,7 @@ def seeded(db_all: object) -> None:
 
 
 @pytest.mark.usefixtures("seeded")
-@pytest.mark.parametrize("username", ["admin", "kitchen", "courier"])
+@pytest.mark.parametrize("username", ["admin", "kitchen", "courier", "manager", "frontdesk"])
 def test_staff_log_in_with_the_password_of_the_contract(username: str) -> None:
     assert services.login_staff(username=username, password="waimai-demo", address=SERVER).is_staff
 
@@ -44,7 +44,12 @@ def test_each_customer_has_a_default_address_inside_the_delivery_area() -> None:
 @pytest.mark.usefixtures("seeded")
 def test_staff_work_in_the_shop() -> None:
     roles = set(Membership.objects.values_list("user__username", "shop_id", "group__name"))
-    assert roles == {("kitchen", SHOP, "kitchen"), ("courier", SHOP, "courier")}
+    assert roles == {
+        ("kitchen", SHOP, "kitchen"),
+        ("courier", SHOP, "courier"),
+        ("manager", SHOP, "manager"),
+        ("frontdesk", SHOP, "front_desk"),
+    }
     assert User.objects.get(username="admin").is_superuser
 
 
@@ -54,4 +59,13 @@ def test_twice_is_harmless() -> None:
     before = list(User.objects.order_by("pk").values())
     demo.seed(SHOP)
     assert list(User.objects.order_by("pk").values()) == before
-    assert (Address.objects.count(), Membership.objects.count()) == (5, 2)
+    assert (Address.objects.count(), Membership.objects.count()) == (5, 4)
+
+
+def test_a_demo_of_before_gets_the_new_people(db_all: object) -> None:
+    demo.seed(SHOP)
+    User.objects.filter(username__in=("manager", "frontdesk")).delete()
+    demo.seed(SHOP)
+    manager = User.objects.get(username="manager")
+    assert manager.has_perm("menu.change_item")
+    assert not manager.is_superuser

@@ -40,7 +40,7 @@ def test_it_says_where_it_is_and_who_may_come_in(system: System) -> None:
     said = system.said()
     assert f"waimai is ready: {system.url}/" in said
     assert "13800000001 … 13800000005, password waimai-demo" in said
-    assert f"{system.url}/admin/   admin, kitchen, courier, password waimai-demo" in said
+    assert f"{system.url}/admin/   admin, manager, frontdesk, kitchen, courier, password waimai-demo" in said
 
 
 def test_s16_its_valkey_is_reached_by_its_owner_alone(system: System) -> None:
