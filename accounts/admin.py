@@ -10,8 +10,8 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import ForeignKey, QuerySet
-from django.forms import ModelChoiceField, ModelForm
+from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -19,8 +19,8 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 
 from accounts import forms, services
 from accounts.granting_admin import GroupForm, UserForm
-from accounts.models import Address, ClosedAccount, Membership, User
-from accounts.staff import ROLES
+from accounts.membership_admin import MembershipInline
+from accounts.models import Address, ClosedAccount, User
 from waimai.infra.admin import press
 from waimai.infra.admin_base import (
     AdminPasswordChangeForm,
@@ -73,28 +73,6 @@ class NewUserForm(AdminUserCreationForm[User]):
         fields = ("username", "phone", "nickname", "is_staff")
         # Django's field for usernames can't be left empty.
         field_classes: dict[str, Any] = {}
-
-
-class RolesOnly:
-    """Offers the groups that are roles, and no others."""
-
-    def formfield_for_foreignkey(
-        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField[Any] | None:
-        """Only the groups that are roles."""
-        if db_field.name == "group":
-            kwargs["queryset"] = Group.objects.filter(name__in=ROLES)
-        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]
-            db_field, request, **kwargs
-        )
-        return field
-
-
-class MembershipInline(RolesOnly, TabularInline[Membership, User]):
-    """In which shops somebody works, and as what."""
-
-    model = Membership
-    extra = 0
 
 
 class AddressInline(TabularInline[Address, User]):
@@ -222,14 +200,3 @@ class AddressAdmin(Growing, ModelAdmin[Address]):
             _("设为默认地址"),
             lambda row: services.set_default_address(user_id=row.user_id, address_id=row.pk),
         )
-
-
-@admin.register(Membership)
-class MembershipAdmin(RolesOnly, ModelAdmin[Membership]):
-    """Who works where."""
-
-    list_display = ("user", "shop_id", "group")
-    list_select_related = ("user", "group")
-    list_filter = ("group", "shop_id")
-    search_fields = ("^user__username", "^user__nickname", "^user__phone")
-    autocomplete_fields = ("user",)

@@ -58,6 +58,7 @@ from accounts.tokens import (
     valid_claims,
 )
 from accounts.wechat_accounts import bind_phone, bind_wechat, login_with_wechat
+from accounts.workplaces import name_shops_by
 
 __all__ = [
     "LIVE_TICKET_SECONDS",
@@ -97,6 +98,7 @@ __all__ = [
     "login_with_password",
     "login_with_wechat",
     "mark_erased",
+    "name_shops_by",
     "own_profile",
     "permissions_of",
     "profile_of",

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -66,6 +67,7 @@ class OpeningHoursInline(OwnInline, TabularInline[OpeningHours, Shop]):
     """The week."""
 
     model = OpeningHours
+    form = forms.HoursForm
     extra = 0
 
 
@@ -122,7 +124,7 @@ class OptionGroupInline(OwnInline, TabularInline[OptionGroup, Item]):
     """The choices that come with an item; their options are on a page of their own."""
 
     model = OptionGroup
-    form = forms.LimitsForm
+    form = forms.OptionGroupRow
     extra = 0
     show_change_link = True
 
@@ -146,7 +148,7 @@ class ItemAdmin(MenuAdmin):
     list_filter = ("on_sale", LeftFilter, "kind", ("shop", OwnRelatedFilter), ("category", OwnRelatedFilter))
     list_select_related = ("shop", "category", "stock")
     search_fields = ("name",)
-    readonly_fields = ("preview", "counters")
+    readonly_fields = ("preview", "counters", "more_choices")
     fields = (
         ("shop", "kind", "category"),
         ("name", "price", "sort"),
@@ -154,6 +156,7 @@ class ItemAdmin(MenuAdmin):
         ("preview", "picture"),
         "on_sale",
         ("portions", "counters"),
+        "more_choices",
     )
     inlines = (OptionGroupInline, ComponentInline)
     # Three fields in a row leave no room for labels beside them.
@@ -189,6 +192,14 @@ class ItemAdmin(MenuAdmin):
     def counters(self, obj: Item) -> str:
         """Portions that wait for payment, and those that were sold."""
         return f"{obj.stock.held} / {obj.stock.sold}" if obj.pk and hasattr(obj, "stock") else "–"
+
+    @admin.display(description=gettext_lazy("选项组"))
+    def more_choices(self, obj: Item) -> SafeString | str:
+        """The way to a new choice and its options: they have a page of their own."""
+        if not obj.pk:
+            return _("保存后可以添加，例如辣度、加料。")
+        path = reverse("admin:menu_optiongroup_add")
+        return format_html('<a class="text-primary-600" href="{}?item={}">{}</a>', path, obj.pk, _("新增选项组和选项"))
 
     @admin.display(description=gettext_lazy("可售份数"))
     def portions_left(self, obj: Item) -> str:

@@ -12,3 +12,10 @@ class MenuConfig(AppConfig):
     name = "menu"
     verbose_name = _("菜单")
     admin_order = 2
+
+    def ready(self) -> None:
+        """Tell who stands below us what the shops are called."""
+        import accounts.services
+        from menu.catalogue import shop_names
+
+        accounts.services.name_shops_by(shop_names)

@@ -78,6 +78,11 @@ def shops() -> QuerySet[Shop]:
     return Shop.objects.prefetch_related("opening_hours").order_by("pk")
 
 
+def shop_names() -> dict[int, str]:
+    """What every shop is called, by number."""
+    return dict(Shop.objects.values_list("pk", "name"))
+
+
 def list_shops() -> list[ShopInfo]:
     """Every shop, oldest first."""
     return [shop_info(shop) for shop in shops()]

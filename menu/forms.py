@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import time
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -12,11 +14,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from menu import services
-from menu.models import Item, Kind, Shop
+from menu.models import Item, Kind, OpeningHours, Shop
 from waimai.infra.admin_base import ActionForm, FileWidget, NumberWidget, TextWidget
 from waimai.infra.errors import DomainError
 
 UNREADABLE = object()
+# Mobiles, landlines, 400 numbers, short ones such as 95016, and those of other countries.
+PHONE, FEWEST_DIGITS = re.compile(r"\+?\(?[0-9][0-9 ()-]*"), 5
 MOST_PORTIONS = 1_000_000
 
 
@@ -59,12 +63,30 @@ class ShopForm(forms.ModelForm[Shop]):
             self.add_error(missing[0], _("经度和纬度必须同时提供"))
         return data
 
+    def clean_phone(self) -> str:
+        """What somebody can call: digits, perhaps grouped."""
+        phone: str = self.cleaned_data["phone"]
+        if phone and not (PHONE.fullmatch(phone) and sum(map(str.isdigit, phone)) >= FEWEST_DIGITS):
+            raise forms.ValidationError(_("请输入电话号码，例如 010-65001234。"))
+        return phone
+
     def clean_time_zone(self) -> str:
         """An IANA name."""
         name: str = self.cleaned_data["time_zone"]
         if name not in available_timezones():
             raise forms.ValidationError(_("没有这个时区。"))
         return name
+
+
+class HoursForm(forms.ModelForm[OpeningHours]):
+    """A span in which the shop is open."""
+
+    def clean(self) -> dict[str, Any]:
+        """One that ends when it begins would be a day long, which nobody means; a whole day goes from midnight."""
+        data = super().clean() or self.cleaned_data
+        if {"opens", "closes"} <= data.keys() and data["opens"] == data["closes"] != time(0):
+            self.add_error("closes", _("开始和结束不能相同；全天营业请填 00:00 到 00:00。"))
+        return data
 
 
 class CategoryForm(NameOnce):
@@ -158,8 +180,16 @@ class OptionFormSet(forms.BaseInlineFormSet[Any, Any, Any]):
         """Enough of them for the group's minimum: nobody could order the item otherwise."""
         super().clean()
         rows = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
-        if sum(1 for row in rows if not row.get("DELETE")) < self.instance.min:
-            raise forms.ValidationError(_("选项少于最少选择的数量。"))
+        if problem := _too_few(self.instance.min, sum(1 for row in rows if not row.get("DELETE"))):
+            raise forms.ValidationError(problem)
+
+
+def _too_few(least: int, options: int) -> str:
+    """Why nobody could choose so many; empty when one can."""
+    if least <= options:
+        return ""
+    words = _("最少选 %(least)d 个，但只有 %(options)d 个选项。请先添加选项，或改小“最少选”。")
+    return words % {"least": least, "options": options}
 
 
 class LimitsForm(forms.ModelForm[Any]):
@@ -170,6 +200,18 @@ class LimitsForm(forms.ModelForm[Any]):
         data = super().clean() or self.cleaned_data
         if {"min", "max"} <= data.keys() and data["min"] > data["max"]:
             self.add_error("max", _("不能少于最少选择的数量。"))
+        return data
+
+
+class OptionGroupRow(LimitsForm):
+    """A choice on its item's page, where its options are not: they have to be there before it asks for any."""
+
+    def clean(self) -> dict[str, Any]:
+        """No more than there are options."""
+        data = super().clean()
+        options = self.instance.options.count() if self.instance.pk else 0
+        if not data.get("DELETE") and (problem := _too_few(data.get("min", 0), options)):
+            self.add_error("min", problem)
         return data
 
 

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from accounts import services
 from accounts.models import Address, Membership, User
 from tests.accounts.factories import MEI, PASSWORD, SERVER, customer, home_of, staff
+from tests.menu.factories import make_shop
 
 pytestmark = pytest.mark.data
 USERS, ADDRESSES = "/admin/accounts/user/", "/admin/accounts/address/"
@@ -73,30 +74,51 @@ def test_a_person_is_changed_and_keeps_nulls(boss: Client) -> None:
 
 
 def test_staff_get_a_role_on_their_page(boss: Client) -> None:
-    lan = staff(password=None)
+    lan, shop = staff(password=None), make_shop("东门小馆")
+    page = boss.get(f"{USERS}{lan.pk}/change/").content.decode()
+    assert f'<option value="{shop.pk}">东门小馆</option>' in page
     inline = {
         "memberships-TOTAL_FORMS": "1",
-        "memberships-0-shop_id": "7",
+        "memberships-0-shop_id": str(shop.pk),
         "memberships-0-group": str(Group.objects.get(name="courier").pk),
     }
     body = {"username": "lan", "is_active": "on", "is_staff": "on", **NO_INLINES, **inline}
     assert boss.post(f"{USERS}{lan.pk}/change/", body).status_code == 302
-    assert services.roles_of(user_id=lan.pk) == (services.Role(shop_id=7, role="courier"),)
+    assert services.roles_of(user_id=lan.pk) == (services.Role(shop_id=shop.pk, role="courier"),)
 
 
 @pytest.mark.parametrize(("is_staff", "made"), [(True, 1), (False, 0)])
 def test_a_membership_is_for_staff(boss: Client, *, is_staff: bool, made: int) -> None:
     user = User.objects.create_user("lan", is_staff=is_staff)
-    body = {"user": str(user.pk), "shop_id": "7", "group": str(Group.objects.get(name="kitchen").pk)}
+    body = {"user": user.pk, "shop_id": make_shop().pk, "group": Group.objects.get(name="kitchen").pk}
     boss.post("/admin/accounts/membership/add/", body)
     assert Membership.objects.count() == made
 
 
 def test_a_membership_of_nobody_is_answered_beside_the_field(boss: Client) -> None:
-    body = {"user": "", "shop_id": "7", "group": str(Group.objects.get(name="kitchen").pk)}
+    body = {"user": "", "shop_id": make_shop().pk, "group": Group.objects.get(name="kitchen").pk}
     answer = boss.post("/admin/accounts/membership/add/", body)
     assert answer.status_code == 200
     assert list(answer.context["adminform"].form.errors) == ["user"]
+
+
+@pytest.mark.parametrize("sent", ["", "0", "999999", "-1", "x", "9" * 30])
+def test_nobody_works_in_a_shop_that_is_not_there(boss: Client, sent: str) -> None:
+    make_shop()
+    body = {"user": staff(password=None).pk, "shop_id": sent, "group": Group.objects.get(name="kitchen").pk}
+    answer = boss.post("/admin/accounts/membership/add/", body)
+    assert list(answer.context["adminform"].form.errors) == ["shop_id"]
+    assert not Membership.objects.exists()
+
+
+def test_the_list_of_roles_names_the_shops(boss: Client) -> None:
+    lan, east, west = staff(password=None), make_shop("东门小馆"), make_shop("西门小馆")
+    for number, role in ((east.pk, "kitchen"), (west.pk, "courier"), (999_999, "kitchen")):
+        services.add_member(user_id=lan.pk, shop_id=number, role=role)
+    page = boss.get("/admin/accounts/membership/").content.decode()
+    assert ["东门小馆" in page, "西门小馆" in page, "#999999" in page] == [True] * 3
+    shown = boss.get(f"/admin/accounts/membership/?shop_id={west.pk}").context["cl"].result_list
+    assert [row.group.name for row in shown] == ["courier"]
 
 
 def test_a_membership_offers_roles_only(boss: Client) -> None:

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from accounts.models import Address, Membership, User
 from menu.models import Shop
 from tests.factories import Person
+from tests.menu.factories import make_shop
 from tests.support.admin_forms import Form
 
 PASSWORD = "eight-lanterns-5"  # pragma: allowlist secret
@@ -26,7 +27,7 @@ def people(lan: Person, shop: Shop) -> list[Form]:
                 "is_staff": True,
                 "password1": PASSWORD,
                 "password2": PASSWORD,
-                "memberships-0-shop_id": str(shop.pk),
+                "memberships-0-shop_id": shop.name,
                 "memberships-0-group": "courier",
             },
             wrong=("phone", "123", "手机号"),
@@ -86,18 +87,19 @@ def groups() -> list[Form]:
 
 def roles(shop: Shop, hua: Person) -> list[Form]:
     """Hua works in another shop as well; where she cooked, she becomes a courier."""
+    other = make_shop("西门小馆")
     return [
         Form(
             Membership,
-            typed={"user": "hua", "shop_id": str(shop.pk + 1), "group": "front_desk"},
+            typed={"user": "hua", "shop_id": other.name, "group": "front_desk"},
             wrong=("user", "", "必填"),
-            stored={"user": hua.id, "group__name": "front_desk", "shop_id": shop.pk + 1},
+            stored={"user": hua.id, "group__name": "front_desk", "shop_id": other.pk},
         ),
         Form(
             Membership,
             row=Membership.objects.get(user=hua.user),
-            typed={"shop_id": str(shop.pk), "group": "courier"},
-            wrong=("shop_id", "", "必填"),
+            typed={"shop_id": shop.name, "group": "courier"},
+            wrong=("shop_id", "---------", "必填"),
             stored={"user": hua.id, "group__name": "courier", "shop_id": shop.pk},
         ),
     ]

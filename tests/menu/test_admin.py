@@ -326,7 +326,7 @@ def test_shops_are_never_deleted(boss: Client, shop: Shop) -> None:
 
 def test_a_group_needs_as_many_options_as_its_minimum(boss: Client, shop: Shop) -> None:
     fields = {"item": make_dish(shop).pk, "name": "辣度", "min": 1, "max": 1, "sort": 0} | rows("options")
-    assert "选项少于" in errors(boss.post("/admin/menu/optiongroup/add/", fields))
+    assert "只有 0 个选项" in errors(boss.post("/admin/menu/optiongroup/add/", fields))
 
 
 def test_a_minimum_above_the_maximum_is_refused(boss: Client, shop: Shop) -> None:

@@ -88,3 +88,83 @@ def test_what_is_no_row_at_all_is_answered_beside_the_search(boss: Client, shop:
     answer = boss.post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish, part))
     assert answer.status_code == 200
     assert not OptionGroup.objects.exists()
+
+
+def shop_form(**values: Any) -> dict[str, Any]:
+    form = {"name": "东门小馆", "time_zone": "Asia/Shanghai", "day_starts_at": "04:00", "prep_minutes": 30}
+    return form | dict.fromkeys(("delivery_fee", "packing_fee", "minimum_order"), "0") | rows("opening_hours") | values
+
+
+@pytest.mark.parametrize(
+    "phone", ["", "13911110001", "010-65001234", "400 800 1234", "95016", "(010) 65001234", "+86 (10) 6500-1234"]
+)
+def test_what_can_be_called_is_a_shops_phone(boss: Client, db_all: object, phone: str) -> None:
+    assert boss.post("/admin/menu/shop/add/", shop_form(phone=phone)).status_code == 302
+    assert Shop.objects.get().phone == phone
+
+
+@pytest.mark.parametrize(
+    "phone", ["wrong", "微信 abc", "1234", "-----", "(((((12345", "１３９１１１１０００１", "010\n65001234"]
+)
+def test_what_cannot_be_called_is_none(boss: Client, db_all: object, phone: str) -> None:
+    answer = beside(boss.post("/admin/menu/shop/add/", shop_form(phone=phone)))
+    assert answer == {"phone": ["请输入电话号码，例如 010-65001234。"]}
+    assert not Shop.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "fine"),
+    [("10:00", "10:00", False), ("00:00", "00:00", True), ("18:00", "02:00", True), ("10:00", "22:00", True)],
+)
+def test_a_shop_is_not_open_from_ten_to_ten(boss: Client, shop: Shop, opens: str, closes: str, *, fine: bool) -> None:
+    row = rows("opening_hours", {"weekday": 4, "opens": opens, "closes": closes})
+    answer = boss.post(f"/admin/menu/shop/{shop.pk}/change/", shop_form(name=shop.name) | row)
+    assert shop.opening_hours.exists() == fine
+    assert answer.status_code == (302 if fine else 200)
+    if not fine:
+        formset = answer.context["inline_admin_formsets"][0].formset
+        assert formset.errors == [{"closes": ["开始和结束不能相同；全天营业请填 00:00 到 00:00。"]}]
+
+
+def groups_of(answer: Any) -> Any:
+    return next(it.formset for it in answer.context["inline_admin_formsets"] if it.formset.prefix == "option_groups")
+
+
+def test_a_dish_does_not_ask_for_options_that_are_not_there(boss: Client, shop: Shop) -> None:
+    dish = make_dish(shop)
+    row = {"name": "辣度", "min": 1, "max": 1, "sort": 0}
+    answer = boss.post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish) | rows("option_groups", row))
+    words = "最少选 1 个，但只有 0 个选项。请先添加选项，或改小“最少选”。"
+    assert groups_of(answer).errors == [{"min": [words]}]
+    assert not OptionGroup.objects.exists()
+
+
+def test_a_dish_does_not_ask_for_more_options_than_there_are(boss: Client, shop: Shop) -> None:
+    dish = make_dish(shop)
+    made = make_group(dish, "加料", {"肉末": "3", "花生": "1"}, least=1, most=2)[0].group
+    row = {"id": made.pk, "item": dish.pk, "name": "加料", "min": 3, "max": 3, "sort": 0}
+    page, form = f"/admin/menu/item/{dish.pk}/change/", item_form(dish)
+    answer = boss.post(page, form | rows("option_groups", row, initial=1))
+    assert "但只有 2 个选项" in str(groups_of(answer).errors)
+    assert boss.post(page, form | rows("option_groups", row | {"min": 2}, initial=1)).status_code == 302
+    made.refresh_from_db()
+    assert (made.min, made.max) == (2, 3)
+    gone = rows("option_groups", row | {"DELETE": "on"}, initial=1)
+    assert boss.post(page, form | gone).status_code == 302
+    assert not OptionGroup.objects.exists()
+
+
+def test_a_choice_says_how_many_options_are_missing(boss: Client, shop: Shop) -> None:
+    form = group_form(make_dish(shop), min=2, max=2) | rows("options", {"name": "微辣", "price_delta": 0, "sort": 0})
+    answer = boss.post("/admin/menu/optiongroup/add/", form)
+    assert "最少选 2 个，但只有 1 个选项。" in errors(answer)
+    assert not OptionGroup.objects.exists()
+
+
+def test_the_way_from_a_dish_to_a_new_choice(boss: Client, shop: Shop) -> None:
+    dish = make_dish(shop)
+    page = boss.get(f"/admin/menu/item/{dish.pk}/change/").content.decode()
+    assert f'href="/admin/menu/optiongroup/add/?item={dish.pk}"' in page
+    there = boss.get(f"/admin/menu/optiongroup/add/?item={dish.pk}").content.decode()
+    assert f'<option value="{dish.pk}" selected>麻婆豆腐</option>' in there
+    assert "保存后可以添加" in boss.get("/admin/menu/item/add/").content.decode()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from django.forms import FileInput as FileWidget
     from django.forms import NumberInput as NumberWidget
     from django.forms import PasswordInput as PasswordWidget
+    from django.forms import Select as SelectWidget
     from django.forms import TextInput as TextWidget
 else:
     from unfold.admin import ModelAdmin as Sheet
@@ -40,6 +41,7 @@ else:
     from unfold.widgets import UnfoldAdminFileFieldWidget as FileWidget
     from unfold.widgets import UnfoldAdminIntegerFieldWidget as NumberWidget
     from unfold.widgets import UnfoldAdminPasswordWidget as PasswordWidget
+    from unfold.widgets import UnfoldAdminSelectWidget as SelectWidget
     from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
 
     class Searched:
@@ -74,6 +76,7 @@ __all__ = [
     "ModelAdmin",
     "NumberWidget",
     "PasswordWidget",
+    "SelectWidget",
     "TabularInline",
     "TextWidget",
     "UserChangeForm",
