@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from menu import forms, services
+from menu import forms, services, shop_forms
 from menu.models import (
     Category,
     Item,
@@ -67,7 +67,7 @@ class OpeningHoursInline(OwnInline, TabularInline[OpeningHours, Shop]):
     """The week."""
 
     model = OpeningHours
-    form = forms.HoursForm
+    form = shop_forms.HoursForm
     extra = 0
 
 
@@ -75,7 +75,11 @@ class OpeningHoursInline(OwnInline, TabularInline[OpeningHours, Shop]):
 class ShopAdmin(MenuAdmin):
     """Shops and their terms. Never deleted: orders speak of them."""
 
-    form = forms.ShopForm
+    form = shop_forms.ShopForm
+    fields = (
+        *("name", "time_zone", "day_starts_at", "is_open", "notice", "phone", "address", "latitude", "longitude"),
+        *("delivery_fee", "packing_fee", "minimum_order", "prep_minutes", ("delivery_area", "radius_km")),
+    )
     list_display = ("name", "is_open", "minimum_order", "delivery_fee", "packing_fee", "prep_minutes")
     list_filter = ("is_open",)
     search_fields = ("^name",)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from datetime import time
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from menu import services
-from menu.models import Item, Kind, OpeningHours, Shop
+from menu.models import Item, Kind
 from waimai.infra.admin_base import ActionForm, FileWidget, NumberWidget, TextWidget
 from waimai.infra.errors import DomainError
 
-UNREADABLE = object()
-# Mobiles, landlines, 400 numbers, short ones such as 95016, and those of other countries.
-PHONE, FEWEST_DIGITS = re.compile(r"\+?\(?[0-9][0-9 ()-]*"), 5
 MOST_PORTIONS = 1_000_000
 
 
@@ -42,50 +35,6 @@ class NameOnce(forms.ModelForm[Any]):
             same = type(self.instance)._default_manager.filter(**{self.owner: owner, "name": data["name"]})
             if same.exclude(pk=self.instance.pk).exists():
                 self.add_error("name", str(self.taken))
-        return data
-
-
-class ShopForm(forms.ModelForm[Shop]):
-    """A shop; its time zone must be one that exists, its place one on earth."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Who may only look has no fields.
-        for name, most in (("latitude", 90), ("longitude", 180)):
-            if name in self.fields:
-                self.fields[name].validators += [MinValueValidator(-most), MaxValueValidator(most)]
-
-    def clean(self) -> dict[str, Any]:
-        """Half a place is none."""
-        data = super().clean() or self.cleaned_data
-        missing = [name for name in ("latitude", "longitude") if data.get(name, UNREADABLE) is None]
-        if len(missing) == 1:
-            self.add_error(missing[0], _("经度和纬度必须同时提供"))
-        return data
-
-    def clean_phone(self) -> str:
-        """What somebody can call: digits, perhaps grouped."""
-        phone: str = self.cleaned_data["phone"]
-        if phone and not (PHONE.fullmatch(phone) and sum(map(str.isdigit, phone)) >= FEWEST_DIGITS):
-            raise forms.ValidationError(_("请输入电话号码，例如 010-65001234。"))
-        return phone
-
-    def clean_time_zone(self) -> str:
-        """An IANA name."""
-        name: str = self.cleaned_data["time_zone"]
-        if name not in available_timezones():
-            raise forms.ValidationError(_("没有这个时区。"))
-        return name
-
-
-class HoursForm(forms.ModelForm[OpeningHours]):
-    """A span in which the shop is open."""
-
-    def clean(self) -> dict[str, Any]:
-        """One that ends when it begins would be a day long, which nobody means; a whole day goes from midnight."""
-        data = super().clean() or self.cleaned_data
-        if {"opens", "closes"} <= data.keys() and data["opens"] == data["closes"] != time(0):
-            self.add_error("closes", _("开始和结束不能相同；全天营业请填 00:00 到 00:00。"))
         return data
 
 

@@ -15,6 +15,9 @@ Ring = Sequence[Position]
 MOST_POSITIONS = 2000
 # About 10 cm on the ground: nearer to the line than that is on the line.
 EDGE_DEGREES = 1e-6
+# The ellipsoid that satellites measure by: half its long axis, and the square of its eccentricity.
+WGS84_A_KM, WGS84_E2 = 6378.137, 0.00669437999014
+CORNERS = 32
 
 
 def validate_polygon(value: Any) -> None:
@@ -46,6 +49,24 @@ def _is_position(point: Any) -> bool:
         return False
     longitude, latitude = point[0], point[1]
     return math.isfinite(longitude) and math.isfinite(latitude) and abs(longitude) <= 180 and abs(latitude) <= 90
+
+
+def circle(*, latitude: float, longitude: float, radius_km: float) -> dict[str, Any]:
+    """A polygon with 32 corners on the circle around a point, good to some metres for the ways that food is brought.
+
+    Degrees by the radii of curvature of the WGS84 ellipsoid, in the meridian and across it: J. P. Snyder, Map
+    Projections: A Working Manual, USGS Professional Paper 1395 (1987), chapter 4.
+    """
+    flat = 1 - WGS84_E2 * math.sin(math.radians(latitude)) ** 2
+    in_meridian = WGS84_A_KM * (1 - WGS84_E2) / flat**1.5
+    across = WGS84_A_KM / math.sqrt(flat) * math.cos(math.radians(latitude))
+    ring = []
+    for corner in range(CORNERS):
+        angle = 2 * math.pi * corner / CORNERS
+        east = math.degrees(radius_km * math.cos(angle) / across)
+        north = math.degrees(radius_km * math.sin(angle) / in_meridian)
+        ring.append([round(longitude + east, 6), round(latitude + north, 6)])
+    return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
 
 
 def contains(polygon: dict[str, Any], *, latitude: float, longitude: float) -> bool:

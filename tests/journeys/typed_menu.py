@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 
+from menu.geo import circle
 from menu.models import Category, Item, OptionGroup, Shop
 from tests.menu.factories import make_category, make_group, picture
 from tests.support.admin_forms import Form
@@ -68,7 +69,9 @@ def shop(known: Shop) -> Form:
         row=known,
         typed={
             "minimum_order": "30.00",
-            "delivery_area": json.dumps(SQUARE),
+            "latitude": "39.915",
+            "longitude": "116.455",
+            "radius_km": "3",
             "opening_hours-0-weekday": "周日",
             "opening_hours-0-opens": "12:00",
             "opening_hours-0-closes": "22:30",
@@ -76,7 +79,7 @@ def shop(known: Shop) -> Form:
         wrong=("opening_hours-0-opens", "25:00", "有效的时间"),
         stored={
             "minimum_order": Decimal(30),
-            "delivery_area": SQUARE,
+            "delivery_area": circle(latitude=39.915, longitude=116.455, radius_km=3),
             "opening_hours__weekday": 6,
             "opening_hours__opens": NOON,
             "opening_hours__closes": NIGHT,

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menu.geo import contains, validate_polygon
+from menu.geo import circle, contains, validate_polygon
 
 SQUARE = [[116.40, 39.88], [116.50, 39.88], [116.50, 39.96], [116.40, 39.96], [116.40, 39.88]]
 LAKE = [[116.44, 39.91], [116.46, 39.91], [116.46, 39.93], [116.44, 39.93], [116.44, 39.91]]
@@ -115,3 +115,38 @@ def test_a_good_polygon_passes() -> None:
 def test_what_is_no_polygon_is_refused(value: Any) -> None:
     with pytest.raises(ValidationError):
         validate_polygon(value)
+
+
+# One degree on the ellipsoid, in km, from the published tables: of latitude and of longitude, at a latitude.
+DEGREES = {
+    0: (110.574, 111.320),
+    15: (110.649, 107.550),
+    30: (110.852, 96.486),
+    45: (111.132, 78.847),
+    60: (111.412, 55.800),
+}
+
+
+@pytest.mark.parametrize("latitude", DEGREES)
+def test_a_circle_is_as_wide_as_it_was_asked_to_be(latitude: int) -> None:
+    north_south, east_west = DEGREES[latitude]
+    area = circle(latitude=latitude, longitude=116.4, radius_km=1)
+    validate_polygon(area)
+    ring = area["coordinates"][0]
+    assert (len(ring), len({tuple(point) for point in ring})) == (33, 32)
+    ways = [math.hypot((x - 116.4) * east_west, (y - latitude) * north_south) for x, y in ring]
+    assert max(abs(way - 1) for way in ways) < 0.001
+
+
+def test_a_circle_goes_around_its_middle() -> None:
+    area = circle(latitude=39.915, longitude=116.455, radius_km=3)
+    assert is_in(area, 116.455, 39.915)
+    # 2.9 and 3.1 km to the north.
+    assert is_in(area, 116.455, 39.9411)
+    assert not is_in(area, 116.455, 39.9430)
+
+
+@pytest.mark.parametrize(("latitude", "longitude"), [(90, 0), (0, 179.999), (-89.999, 10)])
+def test_a_circle_beyond_the_edge_of_the_map_is_no_area(latitude: float, longitude: float) -> None:
+    with pytest.raises(ValidationError):
+        validate_polygon(circle(latitude=latitude, longitude=longitude, radius_km=5))

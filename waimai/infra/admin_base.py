@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from django.forms import NumberInput as NumberWidget
     from django.forms import PasswordInput as PasswordWidget
     from django.forms import Select as SelectWidget
+    from django.forms import Textarea as TextareaWidget
     from django.forms import TextInput as TextWidget
 else:
     from unfold.admin import ModelAdmin as Sheet
@@ -42,6 +43,7 @@ else:
     from unfold.widgets import UnfoldAdminIntegerFieldWidget as NumberWidget
     from unfold.widgets import UnfoldAdminPasswordWidget as PasswordWidget
     from unfold.widgets import UnfoldAdminSelectWidget as SelectWidget
+    from unfold.widgets import UnfoldAdminTextareaWidget as TextareaWidget
     from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
 
     class Searched:
@@ -79,6 +81,7 @@ __all__ = [
     "SelectWidget",
     "TabularInline",
     "TextWidget",
+    "TextareaWidget",
     "UserChangeForm",
     "coloured",
     "link_to",
