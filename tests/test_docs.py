@@ -19,6 +19,7 @@ from django.core.management import call_command, get_commands
 
 import waimai.asgi
 import waimai.urls
+from accounts.staff import ROLES
 from orders.states import Status, moves
 from tests.support.databases import Databases
 from tests.support.server import Server
@@ -198,6 +199,22 @@ def test_the_table_has_every_transition() -> None:
     }
     begin = {("", str(target), "place") for target in (Status.PLACING, Status.PENDING_PAYMENT)}
     assert shown == begin | {(source, move.target, move.name) for move in moves() for source in move.sources}
+
+
+# --- the roles ---
+
+
+@pytest.mark.once
+def test_the_restaurants_table_says_what_each_role_may() -> None:
+    page = ROOT / "docs" / "your-restaurant.md"
+    heading, *_rest = re.findall(r"^\| may, in the own shop \| (.*) \|$", text_of(page), re.MULTILINE)
+    roles = [name.replace(" ", "_") for name in heading.split(" | ")]
+    shown = {role: set[str]() for role in roles}
+    for cells in rows(section(page, "## 3. Your people")):
+        for code in re.findall(r"`(\w+)`", cells[0]):
+            for role, may in zip(roles, cells[1:], strict=True):
+                shown[role] |= {code} if may == "yes" else set()
+    assert shown == {role: set(codes) for role, codes in ROLES.items()}
 
 
 # --- the API ---
