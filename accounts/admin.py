@@ -19,7 +19,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 
 from accounts import forms, services
 from accounts.granting_admin import GroupForm, UserForm
-from accounts.membership_admin import MembershipInline
+from accounts.membership_admin import MembershipInline, RoleFilter
 from accounts.models import Address, ClosedAccount, User
 from waimai.infra.admin import press
 from waimai.infra.admin_base import (
@@ -74,6 +74,11 @@ class NewUserForm(AdminUserCreationForm[User]):
         # Django's field for usernames can't be left empty.
         field_classes: dict[str, Any] = {}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Django's words are about ways to log in that we don't have.
+        self.fields["usable_password"].help_text = _("停用后，只能用短信验证码或微信登录。")
+
 
 class AddressInline(TabularInline[Address, User]):
     """Where somebody lives; changed on the address's own page."""
@@ -99,7 +104,7 @@ class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
     compressed_fields = False
     change_password_form = AdminPasswordChangeForm
     list_display = ("__str__", "phone", "username", "is_staff", "is_active", "date_joined", "last_login")
-    list_filter = ("is_staff", "is_active", "is_superuser", "memberships__group")
+    list_filter = ("is_staff", "is_active", "is_superuser", ("memberships__group", RoleFilter))
     search_fields = ("^phone", "^username")
     search_help_text = _("手机号或用户名的开头")
     ordering = ("-pk",)

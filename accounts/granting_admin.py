@@ -19,6 +19,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.staff import role_name
 from waimai.infra.admin import ReadOnlyAdmin
 from waimai.infra.admin_base import UserChangeForm
 from waimai.infra.admin_site import LAST
@@ -122,10 +123,18 @@ class GroupForm(forms.ModelForm[Group]):
         field.offer(self.instance.permissions.all() if self.instance.pk else Permission.objects.none())
 
 
+class GroupsField(forms.ModelMultipleChoiceField[Group]):
+    """Groups, those that are roles by what people call them."""
+
+    def label_from_instance(self, obj: Group) -> str:
+        """In the reader's language."""
+        return role_name(obj)
+
+
 class UserForm(UserChangeForm[User]):
     """A person's rights; the password has a page of its own."""
 
-    groups = forms.ModelMultipleChoiceField(Group.objects.order_by("name"), **_as(User._meta.get_field("groups")))
+    groups = GroupsField(Group.objects.order_by("name"), **_as(User._meta.get_field("groups")))
     user_permissions = PermissionsField(User._meta.get_field("user_permissions"))
 
     class Meta:

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Membership, User
-from accounts.staff import ROLES
+from accounts.staff import ROLES, role_name
 from accounts.workplaces import shop_names
 from waimai.infra.admin_base import ModelAdmin, SelectWidget, TabularInline
 
@@ -28,6 +28,22 @@ def _shops() -> list[tuple[Any, Any]]:
     return [NO_CHOICE, *sorted(shop_names().items())]
 
 
+class RoleField(ModelChoiceField[Group]):
+    """One of the roles."""
+
+    def label_from_instance(self, obj: Group) -> str:
+        """In the reader's language."""
+        return role_name(obj)
+
+
+class RoleFilter(admin.RelatedFieldListFilter):
+    """By role."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """In the reader's language."""
+        return [(str(group.pk), role_name(group)) for group in Group.objects.filter(name__in=ROLES).order_by("pk")]
+
+
 class Named:
     """Offers the shops that there are, and of the groups those that are roles."""
 
@@ -36,7 +52,7 @@ class Named:
     ) -> ModelChoiceField[Any] | None:
         """Only the groups that are roles."""
         if db_field.name == "group":
-            kwargs["queryset"] = Group.objects.filter(name__in=ROLES)
+            kwargs |= {"queryset": Group.objects.filter(name__in=ROLES), "form_class": RoleField}
         field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]
             db_field, request, **kwargs
         )
@@ -78,9 +94,14 @@ class MembershipAdmin(Named, ModelAdmin[Membership]):
     """Who works where."""
 
     list_select_related = ("user", "group")
-    list_filter = ("group", ShopFilter)
+    list_filter = (("group", RoleFilter), ShopFilter)
     search_fields = ("^user__username", "^user__nickname", "^user__phone")
     autocomplete_fields = ("user",)
+
+    @admin.display(description=_("角色"), ordering="group__name")
+    def role(self, row: Membership) -> str:
+        """In the reader's language."""
+        return role_name(row.group)
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         """With the shops' names, asked once for the whole list."""
@@ -90,4 +111,4 @@ class MembershipAdmin(Named, ModelAdmin[Membership]):
         def shop(row: Membership) -> str:
             return names.get(row.shop_id, f"#{row.shop_id}")
 
-        return ("user", shop, "group")
+        return ("user", shop, "role")

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Membership, User
 from waimai.infra.db import run_atomic
 from waimai.infra.errors import NotFound, PermissionRefused, ValidationFailed
 from waimai.infra.sharding import DEFAULT
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 PERMISSIONS: tuple[str, ...] = tuple(str(codename) for codename, _name in Membership._meta.permissions)
 ROLES: dict[str, tuple[str, ...]] = {
@@ -31,6 +36,12 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "kitchen": ("accept_order", "view_board", "amend_order", "sell_out"),
     "courier": ("deliver_order", "complete_order", "view_board"),
+}
+ROLE_NAMES: dict[str, StrOrPromise] = {
+    "manager": _("店长"),
+    "front_desk": _("前台"),
+    "kitchen": _("厨房"),
+    "courier": _("骑手"),
 }
 # The app whose admin pages keep to the shops of a role. Django's permissions that a role brings count there only: on
 # other pages they would count for every shop.
@@ -51,6 +62,11 @@ class Role:
 
     shop_id: int
     role: str
+
+
+def role_name(group: Group) -> str:
+    """What people call a role; a group that is none by its own name."""
+    return str(ROLE_NAMES.get(group.name, group.name))
 
 
 def ensure_roles() -> None:

@@ -72,6 +72,11 @@ class ItemForm(NameOnce):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.drawn: bytes | None = None
+        if "category" in self.fields:
+            # Two shops may have a category of the same name.
+            field: Any = self.fields["category"]
+            field.queryset = field.queryset.select_related("shop")
+            field.label_from_instance = lambda category: f"{category.name} · {category.shop.name}"
         if self.instance.pk and (stock := services.stock_of([self.instance.pk]).get(self.instance.pk)):
             self.initial["portions"] = stock.available
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib import admin
+from django.db.models import Model
+from django.utils.translation import override
 
 from tests.support.catalogue import asked_for, compiled, written
 
 pytestmark = pytest.mark.once
 LANGUAGES = ("en", "zh_Hans")
+OURS = [model for model in admin.site._registry if not model.__module__.startswith("django.")]
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -43,6 +47,13 @@ def test_translations_keep_the_placeholders() -> None:
         if sorted(PLACEHOLDER.findall(form)) != sorted(PLACEHOLDER.findall(text))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.label)
+def test_names_of_models_begin_alike(model: type[Model]) -> None:
+    with override("en"):
+        names = str(model._meta.verbose_name), str(model._meta.verbose_name_plural)
+    assert [name[0].isupper() for name in names] == [True, True]
 
 
 def test_english_is_english_and_chinese_chinese() -> None:

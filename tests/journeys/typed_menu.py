@@ -116,7 +116,7 @@ def items(shop: Shop, fish: Item) -> list[Form]:
             typed={
                 "shop": shop.name,
                 "kind": "套餐",
-                "category": "套餐",
+                "category": f"套餐 · {shop.name}",
                 "name": "双鱼餐",
                 "price": "99.50",
                 "sort": "2",

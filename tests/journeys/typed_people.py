@@ -28,7 +28,7 @@ def people(lan: Person, shop: Shop) -> list[Form]:
                 "password1": PASSWORD,
                 "password2": PASSWORD,
                 "memberships-0-shop_id": shop.name,
-                "memberships-0-group": "courier",
+                "memberships-0-group": "骑手",
             },
             wrong=("phone", "123", "手机号"),
             stored={
@@ -47,9 +47,9 @@ def people(lan: Person, shop: Shop) -> list[Form]:
             typed={
                 "phone": "13911110008",
                 "nickname": "阿兰",
-                "groups": {"组": "kitchen"},
+                "groups": {"组": "厨房"},
                 "user_permissions": {"菜单 · 商品": "可查看"},
-                "memberships-0-group": "front_desk",
+                "memberships-0-group": "前台",
             },
             wrong=("phone", "13911110007", "已存在"),
             stored={
@@ -91,14 +91,14 @@ def roles(shop: Shop, hua: Person) -> list[Form]:
     return [
         Form(
             Membership,
-            typed={"user": "hua", "shop_id": other.name, "group": "front_desk"},
+            typed={"user": "hua", "shop_id": other.name, "group": "前台"},
             wrong=("user", "", "必填"),
             stored={"user": hua.id, "group__name": "front_desk", "shop_id": other.pk},
         ),
         Form(
             Membership,
             row=Membership.objects.get(user=hua.user),
-            typed={"shop_id": shop.name, "group": "courier"},
+            typed={"shop_id": shop.name, "group": "骑手"},
             wrong=("shop_id", "---------", "必填"),
             stored={"user": hua.id, "group__name": "courier", "shop_id": shop.pk},
         ),

@@ -387,3 +387,15 @@ def test_customers_have_no_business_here(shop: Shop) -> None:
     client = Client()
     client.force_login(User.objects.create_user(phone="13900000001"))
     assert client.get("/admin/menu/item/").status_code == 302
+
+
+def test_the_choice_of_a_category_names_its_shop(boss: Client, shop: Shop) -> None:
+    for each in (shop, make_shop("东门小馆")):
+        make_category(each, "热菜")
+    page = boss.get("/admin/menu/item/add/").content.decode()
+    assert [f"热菜 · {name}</option>" in page for name in ("川味小馆", "东门小馆")] == [True, True]
+
+
+def test_what_sorts_is_called_a_position(boss: Client, shop: Shop) -> None:
+    page = boss.get("/admin/menu/category/add/", headers={"accept-language": "en"}).content.decode()
+    assert "Position" in page
