@@ -21,13 +21,25 @@ if TYPE_CHECKING:
     from django.forms import PasswordInput as PasswordWidget
     from django.forms import TextInput as TextWidget
 else:
-    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.admin import ModelAdmin
+    from unfold.admin import TabularInline as Table
     from unfold.forms import ActionForm, AdminPasswordChangeForm, UserChangeForm
     from unfold.forms import UserCreationForm as AdminUserCreationForm
     from unfold.widgets import UnfoldAdminFileFieldWidget as FileWidget
     from unfold.widgets import UnfoldAdminIntegerFieldWidget as NumberWidget
     from unfold.widgets import UnfoldAdminPasswordWidget as PasswordWidget
     from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
+
+    class TabularInline(Table):
+        """Rows whose fields have names: the headings of the table name them only to who sees where they stand."""
+
+        def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+            """The field, which says its name."""
+            field = super().formfield_for_dbfield(db_field, request, **kwargs)
+            if field is not None:
+                field.widget.attrs["aria-label"] = field.label
+            return field
+
 
 __all__ = [
     "ActionForm",
