@@ -78,3 +78,13 @@ def test_a_choice_of_more_than_it_allows_is_answered_in_words(boss: Client, shop
     assert "不能少于最少选择的数量。" in errors(answer)
     assert "option_group_min_at_most_max" not in answer.content.decode()
     assert not OptionGroup.objects.exists()
+
+
+@pytest.mark.parametrize("sent", ["", "x", "-1", "0", "1e9", "9" * 30, "\x00", "[1]"])
+def test_what_is_no_row_at_all_is_answered_beside_the_search(boss: Client, shop: Shop, sent: str) -> None:
+    dish = make_dish(shop)
+    assert beside(boss.post("/admin/menu/optiongroup/add/", group_form(dish) | {"item": sent})).keys() == {"item"}
+    part = {"dish": sent, "quantity": 2}
+    answer = boss.post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish, part))
+    assert answer.status_code == 200
+    assert not OptionGroup.objects.exists()
