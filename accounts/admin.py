@@ -18,6 +18,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from accounts import forms, services
+from accounts.granting_admin import GroupForm, UserForm
 from accounts.models import Address, ClosedAccount, Membership, User
 from accounts.staff import ROLES
 from waimai.infra.admin import press
@@ -29,7 +30,6 @@ from waimai.infra.admin_base import (
     PasswordWidget,
     TabularInline,
     TextWidget,
-    UserChangeForm,
 )
 
 # Rows that the machinery keeps; made or edited by hand they only do harm. Groups have a page of ours, below.
@@ -72,15 +72,6 @@ class NewUserForm(AdminUserCreationForm[User]):
         model = User
         fields = ("username", "phone", "nickname", "is_staff")
         # Django's field for usernames can't be left empty.
-        field_classes: dict[str, Any] = {}
-
-
-class UserForm(UserChangeForm[User]):
-    """A person's rights; the password has a page of its own."""
-
-    class Meta:
-        model = User
-        fields = "__all__"
         field_classes: dict[str, Any] = {}
 
 
@@ -135,6 +126,7 @@ class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
     search_help_text = _("手机号或用户名的开头")
     ordering = ("-pk",)
     readonly_fields = ("openid", "last_login", "date_joined")
+    filter_horizontal = ()
     inlines = (MembershipInline, AddressInline)
     actions = ("switch_off", "switch_on")
     fieldsets = (
@@ -180,7 +172,9 @@ class UserAdmin(Growing, DjangoUserAdmin[User], ModelAdmin[User]):
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin[Group]):
     """Roles, and what each may do."""
 
-    # The two lists of permissions leave no room for a label beside them.
+    form = GroupForm
+    filter_horizontal = ()
+    # The boxes of the permissions leave no room for a label beside them.
     compressed_fields = False
 
 

@@ -197,5 +197,6 @@ class Membership(models.Model):
 
     def clean(self) -> None:
         """A role is worth nothing to somebody who isn't staff. Raises ValidationError."""
-        if not self.user.is_staff:
+        user = getattr(self, "user", None)
+        if user is not None and not user.is_staff:
             raise ValidationError(_("请先将该用户设为员工"))

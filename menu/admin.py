@@ -130,6 +130,7 @@ class OptionGroupInline(TabularInline[OptionGroup, Item]):
     """The choices that come with an item; their options are on a page of their own."""
 
     model = OptionGroup
+    form = forms.LimitsForm
     extra = 0
     show_change_link = True
 
@@ -268,6 +269,7 @@ class OptionInline(TabularInline[Option, OptionGroup]):
 class OptionGroupAdmin(MenuAdmin):
     """Choices and their options."""
 
+    form = forms.OptionGroupForm
     list_display = ("name", "item", "min", "max", "sort")
     list_select_related = ("item",)
     list_filter = (("item__shop", OwnRelatedFilter),)

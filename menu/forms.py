@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,26 +16,48 @@ from menu.models import Item, Kind, Shop
 from waimai.infra.admin_base import ActionForm, FileWidget, NumberWidget, TextWidget
 from waimai.infra.errors import DomainError
 
+UNREADABLE = object()
 MOST_PORTIONS = 1_000_000
 
 
-class NameOncePerShop(forms.ModelForm[Any]):
-    """A form of something whose name is unique in its shop.
+class NameOnce(forms.ModelForm[Any]):
+    """A form of something whose name is unique in what it belongs to.
 
-    Django checks that only while the shop is a field of the form, and on the page of a thing that stands it isn't.
+    Django checks that only while the owner is a field of the form, and on the page of a thing that stands it isn't.
+    Where it checks, it says so above the form; here it stands beside the name.
     """
 
-    def clean_name(self) -> str:
-        """Nobody else's in this shop."""
-        name: str = self.cleaned_data["name"]
-        same = type(self.instance)._default_manager.filter(shop=self.instance.shop_id, name=name)
-        if self.instance.pk and same.exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError(_("这家店已有同名的。"))
-        return name
+    owner = "shop"
+    taken = gettext_lazy("这家店已有同名的。")
+
+    def clean(self) -> dict[str, Any]:
+        """Nobody else's name."""
+        data = super().clean() or self.cleaned_data
+        owner = data.get(self.owner) or (getattr(self.instance, self.owner) if self.instance.pk else None)
+        if owner and "name" in data:
+            same = type(self.instance)._default_manager.filter(**{self.owner: owner, "name": data["name"]})
+            if same.exclude(pk=self.instance.pk).exists():
+                self.add_error("name", str(self.taken))
+        return data
 
 
 class ShopForm(forms.ModelForm[Shop]):
-    """A shop; its time zone must be one that exists."""
+    """A shop; its time zone must be one that exists, its place one on earth."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Who may only look has no fields.
+        for name, most in (("latitude", 90), ("longitude", 180)):
+            if name in self.fields:
+                self.fields[name].validators += [MinValueValidator(-most), MaxValueValidator(most)]
+
+    def clean(self) -> dict[str, Any]:
+        """Half a place is none."""
+        data = super().clean() or self.cleaned_data
+        missing = [name for name in ("latitude", "longitude") if data.get(name, UNREADABLE) is None]
+        if len(missing) == 1:
+            self.add_error(missing[0], _("经度和纬度必须同时提供"))
+        return data
 
     def clean_time_zone(self) -> str:
         """An IANA name."""
@@ -44,7 +67,7 @@ class ShopForm(forms.ModelForm[Shop]):
         return name
 
 
-class CategoryForm(NameOncePerShop):
+class CategoryForm(NameOnce):
     """A category; its kind stays what its items are."""
 
     def clean_kind(self) -> str:
@@ -55,7 +78,7 @@ class CategoryForm(NameOncePerShop):
         return kind
 
 
-class ItemForm(NameOncePerShop):
+class ItemForm(NameOnce):
     """A dish or a set meal, with an upload for its picture and the number of its portions."""
 
     picture = forms.FileField(
@@ -93,7 +116,7 @@ class ItemForm(NameOncePerShop):
 
     def clean(self) -> dict[str, Any]:
         """The category belongs to the shop and holds things of this kind."""
-        data = super().clean() or self.cleaned_data
+        data = super().clean()
         category, shop = data.get("category"), data.get("shop") or getattr(self.instance, "shop", None)
         if category and shop and category.shop_id != shop.pk:
             self.add_error("category", _("分类不属于这家店。"))
@@ -137,6 +160,24 @@ class OptionFormSet(forms.BaseInlineFormSet[Any, Any, Any]):
         rows = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
         if sum(1 for row in rows if not row.get("DELETE")) < self.instance.min:
             raise forms.ValidationError(_("选项少于最少选择的数量。"))
+
+
+class LimitsForm(forms.ModelForm[Any]):
+    """How many of a choice's options one may take."""
+
+    def clean(self) -> dict[str, Any]:
+        """In words, what the database's constraint says by its name."""
+        data = super().clean() or self.cleaned_data
+        if {"min", "max"} <= data.keys() and data["min"] > data["max"]:
+            self.add_error("max", _("不能少于最少选择的数量。"))
+        return data
+
+
+class OptionGroupForm(NameOnce, LimitsForm):
+    """A choice that comes with an item."""
+
+    owner = "item"
+    taken = gettext_lazy("这个商品已有同名的。")
 
 
 class SoldOutForm(forms.Form):

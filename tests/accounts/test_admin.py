@@ -92,6 +92,13 @@ def test_a_membership_is_for_staff(boss: Client, *, is_staff: bool, made: int) -
     assert Membership.objects.count() == made
 
 
+def test_a_membership_of_nobody_is_answered_beside_the_field(boss: Client) -> None:
+    body = {"user": "", "shop_id": "7", "group": str(Group.objects.get(name="kitchen").pk)}
+    answer = boss.post("/admin/accounts/membership/add/", body)
+    assert answer.status_code == 200
+    assert list(answer.context["adminform"].form.errors) == ["user"]
+
+
 def test_a_membership_offers_roles_only(boss: Client) -> None:
     juggler, _created = Group.objects.get_or_create(name="juggler")
     body = boss.get("/admin/accounts/membership/add/").content.decode()

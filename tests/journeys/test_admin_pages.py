@@ -1,7 +1,6 @@
 """The admin in a real browser, on a telephone in Chinese and on a desktop in English.
 
-Nothing that the policies forbid, and no page of a shift shuts anybody out. (Django's pickers, on the pages of users and
-groups, aren't axe's friends; those pages have to fit the screen.)
+Nothing that the policies forbid, and no page shuts anybody out.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from accounts.models import User
 from menu.models import Item
 from orders.desk.models import DeskOrder
 from tests.factories import Person, Stall, order, paid, settle, stock
-from tests.support.chromium import DESKTOP, PHONE, TOO_WIDE, Visit, look_over
+from tests.support.chromium import DESKTOP, PHONE, Visit, look_over
 from tests.support.server import Server
 
 pytestmark = [
@@ -48,13 +47,8 @@ def test_a_shift_in_the_admin(
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("response", lambda got: wrong.append(f"{got.status} {got.url}") if got.status >= 400 else None)
 
-        def open_(path: str) -> None:
-            page.goto(urljoin(server.url, path), wait_until="load")
-            if page.evaluate(TOO_WIDE):
-                wrong.append(f"{path} is too wide")
-
         def work_on(path: str) -> None:
-            open_(path)
+            page.goto(urljoin(server.url, path), wait_until="load")
             look_over(page)
 
         page.fill("[name=username]", "boss")
@@ -96,7 +90,7 @@ def test_a_shift_in_the_admin(
             f"/admin/menu/shop/{stall.shop_id}/change/",
             "/admin/password_change/",
         ):
-            open_(path)
+            work_on(path)
 
     there = Visit(f"{server.url}/admin/", go, size=size, locale=locale)
     there.start()

@@ -141,7 +141,7 @@ def test_every_save_makes_the_menus_copies_stale(boss: Client, shop: Shop, edit:
         ({"price": "10000"}, "9999.99"),
         ({"price": "1.005"}, "2"),
         ({"portions": "-1"}, "0"),
-        ({"name": "麻婆豆腐"}, "已经存在"),
+        ({"name": "麻婆豆腐"}, "已有同名"),
     ],
 )
 def test_senseless_values_are_refused(boss: Client, shop: Shop, values: dict[str, Any], complaint: str) -> None:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext, override
 
 from waimai.infra import outbox, sharding
-from waimai.infra.admin_base import Growing, ModelAdmin
+from waimai.infra.admin_base import LONGER_THAN_AN_ID, Growing, ModelAdmin
 from waimai.infra.breaker import State, breakers
 from waimai.infra.errors import DomainError
 from waimai.infra.models import Breaker, OutboxMessage
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 M = TypeVar("M", bound=Model)
-LONGER_THAN_AN_ID = 19
 DONE, NOTHING_TO_DO = _("完成"), _("无需处理")
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+
+class Searching(AutocompleteSelect):
+    """A row that is searched for."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None) -> list[Any]:
+        """What is chosen. Django would ask the database for a row of whatever was sent, and fall over it."""
+        numbers = [each for each in value if each.isascii() and each.isdigit() and len(each) < LONGER_THAN_AN_ID]
+        groups: list[Any] = super().optgroups(name, numbers, attr)
+        return groups
+
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -21,13 +33,37 @@ if TYPE_CHECKING:
     from django.forms import PasswordInput as PasswordWidget
     from django.forms import TextInput as TextWidget
 else:
-    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.admin import ModelAdmin as Sheet
+    from unfold.admin import TabularInline as Table
     from unfold.forms import ActionForm, AdminPasswordChangeForm, UserChangeForm
     from unfold.forms import UserCreationForm as AdminUserCreationForm
     from unfold.widgets import UnfoldAdminFileFieldWidget as FileWidget
     from unfold.widgets import UnfoldAdminIntegerFieldWidget as NumberWidget
     from unfold.widgets import UnfoldAdminPasswordWidget as PasswordWidget
     from unfold.widgets import UnfoldAdminTextInputWidget as TextWidget
+
+    class Searched:
+        """What has fields to search in."""
+
+        def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+            """The field, with our widget where one searches."""
+            if db_field.name in self.get_autocomplete_fields(request):
+                kwargs.setdefault("widget", Searching(db_field, self.admin_site, using=kwargs.get("using")))
+            return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    class ModelAdmin(Searched, Sheet):
+        """A page."""
+
+    class TabularInline(Searched, Table):
+        """Rows whose fields have names: the headings of the table name them only to who sees where they stand."""
+
+        def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+            """The field, which says its name."""
+            field = super().formfield_for_dbfield(db_field, request, **kwargs)
+            if field is not None:
+                field.widget.attrs["aria-label"] = field.label
+            return field
+
 
 __all__ = [
     "ActionForm",
@@ -45,6 +81,7 @@ __all__ = [
     "link_to",
 ]
 
+LONGER_THAN_AN_ID = 19
 F = TypeVar("F", bound=Callable[..., Any])
 
 
