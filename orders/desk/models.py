@@ -12,6 +12,8 @@ from orders.states import PaymentStatus, Status
 
 # The indexes of one shop's orders, and of all shops', in a state.
 OF_A_SHOP, OF_ALL = "desk_board", "desk_waiting"
+# The index of the rows of a day.
+OF_A_DAY = "desk_day"
 
 
 class DeskOrder(models.Model):
@@ -52,7 +54,7 @@ class DeskOrder(models.Model):
         verbose_name_plural = _("店铺订单")
         indexes: ClassVar = [
             models.Index(fields=["shop_id", "status", "paid_at"], name=OF_A_SHOP),
-            models.Index(fields=["business_date", "shop_id"], name="desk_day"),
+            models.Index(fields=["business_date", "shop_id"], name=OF_A_DAY),
             models.Index(fields=["status", "paid_at"], name=OF_ALL),
         ]
 

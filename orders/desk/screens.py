@@ -11,16 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 import accounts.services
 import menu.services
 from menu.services import ShopInfo
 from orders.desk import board, tickets
-from orders.desk.models import BoardEvent, DeskOrder
+from orders.desk.models import OF_A_DAY, BoardEvent, DeskOrder
 from orders.desk.services import ACTIONS
 from orders.states import WITH_THE_SHOP, Status
 from waimai.infra.clock import db_now
+from waimai.infra.db import by_index
 from waimai.infra.errors import NotFound, PermissionRefused
 from waimai.infra.sharding import DEFAULT
 
@@ -28,6 +29,8 @@ from waimai.infra.sharding import DEFAULT
 MOST_CARDS = 200
 CANCELLED_WITHIN = timedelta(minutes=30)
 USUAL_MINUTES = (15, 30, 45, 60)
+# More digits are of a telephone.
+LONGEST_NUMBER = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +235,24 @@ def _dishes_of(row: DeskOrder) -> Iterable[tuple[str, str, int]]:
             yield line["name"], details, line["quantity"]
         for part in line["components"]:
             yield part["name"], "", part["quantity"] * line["quantity"]
+
+
+def read_today(
+    *, shops: dict[int, ShopInfo], looked_at: frozenset[int], wanted: str = ""
+) -> list[tuple[DeskOrder, str]]:
+    """The orders of each shop's business day with its time zone, newest first.
+
+    Only those with this pick-up number, or these digits in the customer's phone, if `wanted` names any.
+    """
+    now, of_today = db_now(DEFAULT), Q()
+    for shop_id in looked_at:
+        of_today |= Q(shop_id=shop_id, business_date=menu.services.business_date(shops[shop_id], now))
+    rows = DeskOrder.objects.filter(of_today)
+    digits = "".join(filter(str.isdecimal, wanted))
+    if digits:
+        rows = rows.filter(Q(number=int(digits)) if len(digits) <= LONGEST_NUMBER else Q(phone__contains=digits))
+    found = by_index(rows, OF_A_DAY).order_by("-order_id")[:MOST_CARDS]
+    return [(row, shops[row.shop_id].time_zone) for row in found]
 
 
 def read_deliveries(*, staff_id: int, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> dict[str, Any]:

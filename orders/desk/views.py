@@ -28,6 +28,7 @@ from waimai.infra.errors import DomainError, NotFound
 
 View = Callable[..., HttpResponse]
 SERVER_ERROR = 500
+LONGEST_SEARCH = 20
 
 
 class HtmxRequest(HttpRequest):
@@ -97,6 +98,15 @@ def courier(request: HttpRequest) -> HttpResponse:
     look = _looked_at(request, "complete_order")
     found = screens.read_deliveries(staff_id=_id(request), shops=look["shops"], looked_at=look["looked_at"])
     return _screen(request, "courier", {**look, **found, "me": _id(request)})
+
+
+@require_safe
+@staff_only
+def today(request: HttpRequest) -> HttpResponse:
+    """All orders of the day, also those that are over: for who calls, or for a wrong tap."""
+    look, wanted = _looked_at(request), request.GET.get("q", "").strip()[:LONGEST_SEARCH]
+    found = screens.read_today(shops=look["shops"], looked_at=look["looked_at"], wanted=wanted)
+    return _screen(request, "today", {**look, "orders": found, "q": wanted})
 
 
 @require_safe

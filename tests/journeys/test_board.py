@@ -407,7 +407,14 @@ def test_every_screen_can_be_used_by_everybody(
 
     def go(page: Any) -> None:
         page.emulate_media(color_scheme=colours)
-        for path in ("/board/", "/board/kitchen/", "/board/courier/", "/board/dishes/", "/board/?big=1"):
+        for path in (
+            "/board/",
+            "/board/kitchen/",
+            "/board/courier/",
+            "/board/today/",
+            "/board/dishes/",
+            "/board/?big=1",
+        ):
             page.goto(urljoin(server.url, path))
             page.locator("#live").wait_for()
             look_over(page)

@@ -376,6 +376,44 @@ def test_nobody_is_offered_what_they_may_not_do(stall: Stall, role: str, doors: 
     assert {name for name in ("打烊", "今日售罄") if f">{name}</button>" in dishes} == buttons
 
 
+def test_the_day_can_be_looked_through(stall: Stall, mei: Person, tao: Person, lan: Person, board: Browser) -> None:
+    over = accepted(mei, stall, lan, key="1")
+    settle()
+    desk.cancel(order_id=over, staff_id=lan.id, reason="客人电话取消")
+    going = paid(tao, stall, (stall.tofu, 2), key="2")
+    settle()
+    yesterday = paid(mei, stall, key="3")
+    settle()
+    DeskOrder.objects.filter(order_id=yesterday).update(business_date="2026-01-01")
+    page = shown(board, "/board/today/")
+    assert page.text.index("#002") < page.text.index("#001")
+    assert "已取消 · 已退款" in page.text
+    assert "#003" not in page.text
+    assert page.has_form(f"/board/orders/{over}/ticket/")
+    assert not page.has_form(f"/board/orders/{going}/ticket/")
+    DeskOrder.objects.filter(order_id=going).update(phone="13766665555")
+    for wanted, there, not_there in (("002", "#002", "#001"), ("66665555", "#002", "#001"), ("1", "#001", "#002")):
+        found = shown(board, f"/board/today/?q={wanted}").text
+        assert there in found, wanted
+        assert not_there not in found, wanted
+    # Nothing to find by is nothing asked.
+    assert "#001" in shown(board, "/board/today/?q=abc").text
+
+
+def test_another_shops_day_is_not_shown(stall: Stall, mei: Person) -> None:
+    paid(mei, stall)
+    settle()
+    stranger = Browser(works_at(make_stall("面馆").shop_id, "courier", "stranger").user)
+    assert "#001" not in shown(stranger, "/board/today/").text
+    assert stranger.open(f"/board/today/?shop={stall.shop_id}").status == 404
+
+
+def test_a_customer_is_shown_the_staffs_door(mei: Person, stall: Stall) -> None:
+    page = Browser(mei.user).open("/board/")
+    assert page.status == 403
+    assert page.links["员工登录"] == "/login/?way=staff&next=/board/"
+
+
 def test_who_sits_there_can_leave(board: Browser) -> None:
     page = board.open("/board/")
     assert "小兰 · 退出" in page.html
