@@ -123,6 +123,8 @@ def _propose(order_id: int, wish: Amendment, dish: QuotedLine | None, using: str
         raise AmendmentOpen
     net = amendments.net_lines(lines, earlier)
     line = _line(net, wish)
+    if dish is not None and dish.item_id == line.item_id:
+        raise ValidationFailed(errors={"replacement": [_("“%(name)s”不能换成它自己") % {"name": dish.name}]})
     price = NOTHING if dish is None else min(line.unit_price, dish.unit_price)
     asked = Amendment(
         order_id=order_id,

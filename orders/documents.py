@@ -79,7 +79,7 @@ def snapshot(order: Order, lines: Sequence[OrderLine], amended: Sequence[Amendme
     return facts | {
         "lines": [line_document(line) for line in amendments.net_lines(lines, amended)],
         "net_total": str(order.net_total),
-        "proposal": proposal_document(lines, amended),
+        "proposal": last_proposal_document(lines, amended) if order.status == Status.ACCEPTED else None,
     }
 
 
@@ -125,6 +125,13 @@ def proposal_document(lines: Sequence[OrderLine], amended: Sequence[Amendment]) 
     """The proposal that waits for the customer's answer, if one does."""
     waiting = [asked for asked in amended if asked.state == Amendment.State.PROPOSED]
     return amendment_document(waiting[-1], lines, amended) if waiting else None
+
+
+def last_proposal_document(lines: Sequence[OrderLine], amended: Sequence[Amendment]) -> Document | None:
+    """The last proposal, unless the customer agreed: then the lines say it."""
+    if not amended or amended[-1].state == Amendment.State.ACCEPTED:
+        return None
+    return amendment_document(amended[-1], lines, amended)
 
 
 def order_document(

@@ -53,6 +53,13 @@ class Reason(models.TextChoices):
     SOLD_OUT = "sold_out", _("商品已售罄")
     NOT_FINISHED = "not_finished", _("下单未完成，自动取消")
     FORGOTTEN_DELIVERY = "forgotten_delivery", _("派送超时，自动完成")
+    # What a shop says most often, at a touch; the published product's words.
+    SHOP_BUSY = "shop_busy", _("订单量较多，暂时无法接单")
+    DISHES_GONE = "dishes_gone", _("菜品已销售完，暂时无法接单")
+    SHOP_CLOSING = "shop_closing", _("餐厅已打烊，暂时无法接单")
+    TOO_FAR = "too_far", _("超出配送范围")
+    NO_COURIER = "no_courier", _("骑手不足无法配送")
+    CUSTOMER_CALLED = "customer_called", _("顾客电话取消")
 
 
 WITH_THE_SHOP = (Status.PAID, Status.ACCEPTED, Status.DELIVERING)

@@ -84,9 +84,10 @@ def _take_staff(page: Any, address: str, folder: Path, size: str) -> None:
     if page.locator("#cancelled").is_visible():
         page.locator("#cancelled button").click()
     page.screenshot(path=folder / f"board-{size}.png")
+    page.wait_for_timeout(1000)  # Buttons rest for a moment after things have moved.
     page.locator("[data-key=a]").first.click()
     page.locator(".ticket.accepted").first.wait_for()
-    for what in ("kitchen", "courier", "dishes"):
+    for what in ("kitchen", "courier", "today", "dishes"):
         page.goto(urljoin(address, f"/board/{what}/"))
         page.locator("#live").wait_for()
         page.screenshot(path=folder / f"{what}-{size}.png")

@@ -55,6 +55,17 @@ class ImpatientProtocol(HttpToolsProtocol):
             self._patience = None
 
 
+class StreamsFirst(uvicorn.Server):
+    """Ends live streams when it is told to stop; it would wait for them in vain."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let everybody go, then finish what is under way."""
+        from waimai.infra import live
+
+        live.end_all()
+        await super().shutdown(sockets)
+
+
 def allow_many_connections() -> None:
     """As many open files as the system lets us have: each connection is one, also of those who only sit there."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -91,7 +102,7 @@ def main() -> None:
     )
     config.load()
     spare_the_collector()
-    uvicorn.Server(config).run(sockets=[listener])
+    StreamsFirst(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
 
-# What a shop says most often; a touch is enough. The published product's words.
-REJECT_REASONS = (
-    _("订单量较多，暂时无法接单"),
-    _("菜品已销售完，暂时无法接单"),
-    _("餐厅已打烊，暂时无法接单"),
-    _("超出配送范围"),
-)
-CANCEL_REASONS = (
-    _("订单量较多，暂时无法接单"),
-    _("菜品已销售完，暂时无法接单"),
-    _("骑手不足无法配送"),
-    _("顾客电话取消"),
-)
+from orders.states import Reason
+
+REJECT_REASONS = (Reason.SHOP_BUSY, Reason.DISHES_GONE, Reason.SHOP_CLOSING, Reason.TOO_FAR)
+CANCEL_REASONS = (Reason.SHOP_BUSY, Reason.DISHES_GONE, Reason.NO_COURIER, Reason.CUSTOMER_CALLED)
 HIGHEST_ID = 2**53 - 1
 
 

@@ -12,6 +12,8 @@ from orders.states import PaymentStatus, Status
 
 # The indexes of one shop's orders, and of all shops', in a state.
 OF_A_SHOP, OF_ALL = "desk_board", "desk_waiting"
+# The index of the rows of a day.
+OF_A_DAY = "desk_day"
 
 
 class DeskOrder(models.Model):
@@ -40,7 +42,7 @@ class DeskOrder(models.Model):
     latitude = models.DecimalField(_("纬度"), max_digits=9, decimal_places=6, null=True)
     longitude = models.DecimalField(_("经度"), max_digits=9, decimal_places=6, null=True)
     courier_id = models.BigIntegerField(_("骑手"), null=True)
-    # What the shop has proposed to change and the customer hasn't answered yet; what is left of the total by now.
+    # What the shop last proposed to change, unless the customer agreed; what is left of the total by now.
     proposal = models.JSONField(_("换菜提议"), null=True)
     net_total = models.DecimalField(_("实收"), max_digits=10, decimal_places=2, null=True)
     # What people call out: counted per shop and business day as orders are paid. No copy of anything.
@@ -52,7 +54,7 @@ class DeskOrder(models.Model):
         verbose_name_plural = _("店铺订单")
         indexes: ClassVar = [
             models.Index(fields=["shop_id", "status", "paid_at"], name=OF_A_SHOP),
-            models.Index(fields=["business_date", "shop_id"], name="desk_day"),
+            models.Index(fields=["business_date", "shop_id"], name=OF_A_DAY),
             models.Index(fields=["status", "paid_at"], name=OF_ALL),
         ]
 
@@ -63,6 +65,11 @@ class DeskOrder(models.Model):
     def net(self) -> Decimal:
         """What it costs now: the total less what accepted amendments gave back."""
         return self.total if self.net_total is None else self.net_total
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a proposal waits for the customer's answer."""
+        return self.proposal is not None and self.proposal["state"] == "proposed"
 
     @property
     def call_number(self) -> str:

@@ -11,16 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 import accounts.services
 import menu.services
 from menu.services import ShopInfo
 from orders.desk import board, tickets
-from orders.desk.models import BoardEvent, DeskOrder
+from orders.desk.models import OF_A_DAY, BoardEvent, DeskOrder
 from orders.desk.services import ACTIONS
 from orders.states import WITH_THE_SHOP, Status
 from waimai.infra.clock import db_now
+from waimai.infra.db import by_index
 from waimai.infra.errors import NotFound, PermissionRefused
 from waimai.infra.sharding import DEFAULT
 
@@ -28,6 +29,8 @@ from waimai.infra.sharding import DEFAULT
 MOST_CARDS = 200
 CANCELLED_WITHIN = timedelta(minutes=30)
 USUAL_MINUTES = (15, 30, 45, 60)
+# More digits are of a telephone.
+LONGEST_NUMBER = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,8 @@ class Dish:
     since: datetime
     # The shop's clock.
     zone: str
+    # When the first of them has to be there.
+    due: datetime | None = None
     quantity: int = 0
     notes: list[str] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
@@ -88,6 +93,15 @@ def my_shops(*, staff_id: int, permission: str = "view_board") -> dict[int, Shop
     if not found:
         raise PermissionRefused
     return found
+
+
+def doors_of(staff_id: int) -> dict[str, bool]:
+    """Which of the screens besides the board and the kitchen are of use to this person."""
+
+    def may(permission: str) -> bool:
+        return accounts.services.has_permission_somewhere(user_id=staff_id, permission=permission)
+
+    return {"courier": may("complete_order"), "dishes": may("sell_out") or may("run_shop")}
 
 
 def chosen(shops: dict[int, ShopInfo], wanted: str) -> frozenset[int]:
@@ -146,7 +160,7 @@ def _cards(rows: list[DeskOrder], staff_id: int, shops: dict[int, ShopInfo]) -> 
             couriers=couriers[row.shop_id],
             map_url=map_url(row),
             zone=shops[row.shop_id].time_zone,
-            may_amend=row.status == Status.ACCEPTED and "amend_order" in may[row.shop_id] and not row.proposal,
+            may_amend=row.status == Status.ACCEPTED and "amend_order" in may[row.shop_id] and not row.is_asked,
             instead=instead[row.shop_id],
         )
         for row in rows
@@ -175,15 +189,35 @@ def map_url(row: DeskOrder) -> str:
     return "https://uri.amap.com/marker?" + urlencode(place)
 
 
-def read_kitchen(*, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> list[Dish]:
-    """What to cook now: the dishes of accepted orders, set meals multiplied out, the longest waiting first."""
-    dishes: dict[tuple[str, str], Dish] = {}
+def read_kitchen(*, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> dict[str, list[Dish]]:
+    """The dishes of accepted orders, set meals multiplied out.
+
+    `now`: what to cook, the longest waiting first. `later`: orders for a time whose cooking begins later than now, by
+    that time.
+    """
+    at = db_now(DEFAULT)
+    rows: list[DeskOrder] = []
+    later: list[DeskOrder] = []
     for row in _of_status(looked_at, Status.ACCEPTED):
-        zone = shops[row.shop_id].time_zone
+        early = row.deliver_at and row.deliver_at - timedelta(minutes=shops[row.shop_id].prep_minutes) > at
+        (later if early else rows).append(row)
+    later.sort(key=lambda row: row.deliver_at or at)
+    by_time = [_dishes([row], shops) for row in later]
+    return {"now": _dishes(rows, shops), "later": [dish for dishes in by_time for dish in dishes]}
+
+
+def _dishes(rows: Iterable[DeskOrder], shops: dict[int, ShopInfo]) -> list[Dish]:
+    dishes: dict[tuple[str, str], Dish] = {}
+    for row in rows:
+        shop = shops[row.shop_id]
+        due = row.deliver_at or row.promised_at
+        # Numbers are counted per shop.
+        number = f"{row.call_number} {shop.name}" if len(shops) > 1 else row.call_number
         for name, details, quantity in _dishes_of(row):
-            dish = dishes.setdefault((name, details), Dish(name, details, row.paid_at, zone))
+            dish = dishes.setdefault((name, details), Dish(name, details, row.paid_at, shop.time_zone))
             dish.quantity += quantity
-            dish.numbers.append(row.call_number)
+            dish.numbers.append(number)
+            dish.due = min(dish.due or due, due) if due else dish.due
             if row.note and row.note not in dish.notes:
                 dish.notes.append(row.note)
     return list(dishes.values())
@@ -201,6 +235,24 @@ def _dishes_of(row: DeskOrder) -> Iterable[tuple[str, str, int]]:
             yield line["name"], details, line["quantity"]
         for part in line["components"]:
             yield part["name"], "", part["quantity"] * line["quantity"]
+
+
+def read_today(
+    *, shops: dict[int, ShopInfo], looked_at: frozenset[int], wanted: str = ""
+) -> list[tuple[DeskOrder, str]]:
+    """The orders of each shop's business day with its time zone, newest first.
+
+    Only those with this pick-up number, or these digits in the customer's phone, if `wanted` names any.
+    """
+    now, of_today = db_now(DEFAULT), Q()
+    for shop_id in looked_at:
+        of_today |= Q(shop_id=shop_id, business_date=menu.services.business_date(shops[shop_id], now))
+    rows = DeskOrder.objects.filter(of_today)
+    digits = "".join(filter(str.isdecimal, wanted))
+    if digits:
+        rows = rows.filter(Q(number=int(digits)) if len(digits) <= LONGEST_NUMBER else Q(phone__contains=digits))
+    found = by_index(rows, OF_A_DAY).order_by("-order_id")[:MOST_CARDS]
+    return [(row, shops[row.shop_id].time_zone) for row in found]
 
 
 def read_deliveries(*, staff_id: int, shops: dict[int, ShopInfo], looked_at: frozenset[int]) -> dict[str, Any]:

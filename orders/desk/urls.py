@@ -19,6 +19,7 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("board/", views.board, name="board"),
     path("board/kitchen/", views.kitchen, name="board_kitchen"),
     path("board/courier/", views.courier, name="board_courier"),
+    path("board/today/", views.today, name="board_today"),
     path("board/dishes/", views.dishes, name="board_dishes"),
     path("board/dishes/<int:item_id>/", views.dish, name="board_dish"),
     path("board/shops/<int:shop_id>/", views.shop, name="board_shop"),

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+import accounts.services
 import menu.services
 from orders.desk import amending, screens, services
 from orders.desk.forms import CANCEL_REASONS, REJECT_REASONS, ActionForm, AmendForm, DishForm
@@ -27,6 +28,7 @@ from waimai.infra.errors import DomainError, NotFound
 
 View = Callable[..., HttpResponse]
 SERVER_ERROR = 500
+LONGEST_SEARCH = 20
 
 
 class HtmxRequest(HttpRequest):
@@ -63,10 +65,10 @@ def _looked_at(request: HttpRequest, permission: str = "view_board") -> dict[str
 
 def _screen(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
     """A whole screen, or only the part of it that changes."""
-    part = request.headers.get("HX-Request") == "true"
-    big = bool(request.GET.get("big"))
-    shown = {**context, "screen": name, "live": f"board/_{name}.html", "big": big}
-    return render(request, f"board/_{name}.html" if part else "board/screen.html", shown)
+    if request.headers.get("HX-Request") == "true":
+        return render(request, f"board/_{name}.html", context)
+    frame = {"screen": name, "live": f"board/_{name}.html", "big": bool(request.GET.get("big"))}
+    return render(request, "board/screen.html", {**context, **frame, "may": screens.doors_of(_id(request))})
 
 
 @require_safe
@@ -100,12 +102,28 @@ def courier(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @staff_only
+def today(request: HttpRequest) -> HttpResponse:
+    """All orders of the day, also those that are over: for who calls, or for a wrong tap."""
+    look, wanted = _looked_at(request), request.GET.get("q", "").strip()[:LONGEST_SEARCH]
+    found = screens.read_today(shops=look["shops"], looked_at=look["looked_at"], wanted=wanted)
+    return _screen(request, "today", {**look, "orders": found, "q": wanted})
+
+
+@require_safe
+@staff_only
 def dishes(request: HttpRequest) -> HttpResponse:
     """What is on sale, each to be sold out, or to come back, at a touch; and whether the shop is open."""
     look = _looked_at(request)
     menus = [menu.services.get_menu(shop_id) for shop_id in sorted(look["looked_at"])]
     now = timezone.now()
-    shown = [{"menu": each, "is_open": menu.services.is_open_at(each.shop, now)} for each in menus]
+    shown = [
+        {
+            "menu": each,
+            "is_open": menu.services.is_open_at(each.shop, now),
+            "may": accounts.services.permissions_of(user_id=_id(request), shop_id=each.shop.id),
+        }
+        for each in menus
+    ]
     return _screen(request, "dishes", {**look, "menus": shown})
 
 

@@ -92,6 +92,34 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   });
 });
 
+// What was refused, or who was faster, has to be read, and outlasts the part of the page that it came with.
+const NOTICE_MS = 12_000;
+const notices = document.getElementById("notices");
+let fading = 0;
+function keepNotices() {
+  const list = live()?.querySelector(".messages");
+  if (list) {
+    list.removeAttribute("role");
+    notices.replaceChildren(list);
+    clearTimeout(fading);
+    fading = setTimeout(() => notices.replaceChildren(), NOTICE_MS);
+  }
+}
+keepNotices();
+
+// When things have moved, a finger on its way to one button would meet another.
+const STILL_MS = 600;
+let before = "";
+let movedAt = -STILL_MS;
+const placesOf = (part) => [...part.querySelectorAll("form[action] button")].map(({ form, value }) => form.getAttribute("action") + value).join();
+document.addEventListener("click", (event) => {
+  const byHand = event.detail > 0 && event.target.closest("#live button, #live summary");
+  if (byHand && performance.now() - movedAt < STILL_MS) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}, true);
+
 let focused;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { requestConfig, xhr } = event.detail;
@@ -107,10 +135,15 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     hear(new DOMParser().parseFromString(xhr.response, "text/html").getElementById("live"));
   }
   focused = document.activeElement?.closest("[data-order]")?.dataset.order;
+  before = placesOf(live());
 });
 document.addEventListener("htmx:afterSwap", () => {
   failed = false;
   tellConnection();
+  keepNotices();
+  if (placesOf(live()) !== before) {
+    movedAt = performance.now();
+  }
   hear(live());
   if (focused) {
     document.querySelector(`[data-order="${focused}"]`)?.focus({ preventScroll: true });
@@ -186,12 +219,14 @@ function hear(shown) {
   }
   ring(Number(shown.dataset.new) > 0);
   const heard = kept("waimai.reminded");
-  for (const card of shown.querySelectorAll("[data-reminded]:not([data-reminded=''])")) {
-    const reminder = `${card.dataset.order}:${card.dataset.reminded}`;
-    if (!heard.has(reminder)) {
-      heard.add(reminder);
-      body.dataset.reminded = card.dataset.order;
-      beep(REMINDER);
+  for (const card of shown.querySelectorAll("[data-order]")) {
+    const { order, reminded, answered } = card.dataset;
+    for (const mark of [reminded && `${order}:${reminded}`, answered && `${order}:answer ${answered}`]) {
+      if (mark && !heard.has(mark)) {
+        heard.add(mark);
+        body.dataset.reminded = order;
+        beep(REMINDER);
+      }
     }
   }
   keep("waimai.reminded", heard);

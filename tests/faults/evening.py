@@ -231,10 +231,10 @@ def firing_badly(evening: Evening) -> None:
 
 
 def printing(evening: Evening) -> None:
-    for key in ("first", "second"):
-        tickets.make(order_id=evening.paid(key), n=1, shop_id=evening.at.shop_id)
-    factories.relay()
     cook = factories.works_at(evening.at.shop_id, "kitchen", f"cook of {evening.who.id}")
+    for key in ("first", "second"):
+        services.accept(order_id=evening.paid(key), staff_id=cook.id)
+    factories.relay()
     printed = tickets.take_next(shop_ids=[evening.at.shop_id], staff_id=cook.id)
     assert printed is not None
     tickets.print_again(order_id=printed.order.order_id, staff_id=cook.id)

@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 
 import pytest
 
+import menu.services
 from orders import services
 from orders.desk import services as desk
 from tests.factories import Person, Stall, accepted, audit, delivering, order, paid, relay, settle, works_at
@@ -21,6 +22,10 @@ pytestmark = [pytest.mark.once, pytest.mark.data, pytest.mark.slow, pytest.mark.
 NO_STORAGE = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden') }})"
 FOCUS = "() => document.activeElement.outerHTML.slice(0, 200)"
 HEARD = "() => document.body.dataset.reminded"
+
+
+# Longer than buttons rest after things have moved.
+SEEN_MS = 800
 
 
 class Screen:
@@ -55,6 +60,11 @@ class Screen:
         except AssertionError as late:
             raise AssertionError(f"{late}; on the screen: {self.do(seen)}") from None
 
+    def press(self, selector: str) -> None:
+        """Press the first of these, as a person does who has seen it."""
+        self.do(lambda page: page.wait_for_timeout(SEEN_MS))
+        self.do(lambda page: page.locator(selector).first.click())
+
     def close(self) -> None:
         """Close it."""
         self._ends = True
@@ -83,7 +93,7 @@ def test_two_browsers_ring_until_one_accepts(stall: Stall, mei: Person, lan: Per
         relay()
         for screen in (one, two):
             screen.until("it rings", rings)
-        one.do(lambda page: page.locator("[data-key=a]").click())
+        one.press("[data-key=a]")
         wait_until(lambda: order(order_id).status == "accepted", seconds=10, what="it is accepted")
         relay()
         for screen in (one, two):
@@ -221,17 +231,88 @@ def test_nobodys_words_are_swept_away(stall: Stall, mei: Person, tao: Person, la
     screen = Screen(server, lan)
     try:
         screen.until("it is there", lambda page: cards("paid")(page) == 1)
-        screen.do(lambda page: page.locator("summary").click())
+        screen.press("summary")
         screen.do(lambda page: page.locator("[name=own_reason]").fill("今天没有鱼"))
         paid(tao, stall, key="2")
         relay()
         screen.do(lambda page: page.wait_for_timeout(2500))
         assert screen.do(lambda page: page.locator("[name=own_reason]").first.input_value()) == "今天没有鱼"
-        screen.do(lambda page: page.locator("details[open] .button").last.click())
+        screen.press("details[open] form:last-of-type .button")
         screen.until("only the other is left", lambda page: cards("paid")(page) == 1)
     finally:
         screen.close()
     assert services.last_change(first).reason == "今天没有鱼"
+
+
+def test_a_refusal_stays_to_be_read(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    accepted(mei, stall, lan)
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it is there", lambda page: cards("accepted")(page) == 1)
+        screen.press("[data-key=s]")
+        screen.do(lambda page: page.locator("[name=quantity]").fill("5"))
+        screen.do(lambda page: page.locator("details[open] .button").click())
+        screen.until("it is refused", lambda page: page.locator("#notices .message").is_visible())
+        screen.do(lambda page: page.wait_for_timeout(2000))
+        assert screen.do(lambda page: page.locator("#notices .message").count()) == 1
+    finally:
+        screen.close()
+
+
+def twice_at_the_same_place(selector: str) -> Callable[[Any], None]:
+    def press(page: Any) -> None:
+        box = page.locator(selector).first.bounding_box()
+        for _press in range(2):
+            page.mouse.click(box["x"] + 10, box["y"] + 10)
+            page.wait_for_timeout(350)
+
+    return press
+
+
+def test_a_double_tap_accepts_one_order(stall: Stall, mei: Person, tao: Person, lan: Person, server: Server) -> None:
+    paid(mei, stall, key="1")
+    paid(tao, stall, key="2")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("both are there", lambda page: cards("paid")(page) == 2)
+        screen.do(lambda page: page.wait_for_timeout(SEEN_MS))
+        screen.do(twice_at_the_same_place("[data-key=a]"))
+        screen.do(lambda page: page.wait_for_timeout(SEEN_MS))
+        assert (screen.do(cards("accepted")), screen.do(cards("paid"))) == (1, 1)
+        # Whoever means the next one presses then.
+        screen.press("[data-key=a]")
+        screen.until("both are accepted", lambda page: cards("accepted")(page) == 2)
+    finally:
+        screen.close()
+
+
+def test_a_double_tap_closes_the_shop_and_leaves_it_closed(stall: Stall, lan: Person, server: Server) -> None:
+    screen = Screen(server, lan, "/board/dishes/")
+    try:
+        screen.do(lambda page: page.wait_for_timeout(SEEN_MS))
+        screen.do(twice_at_the_same_place("button[name=open]"))
+        screen.until("it is closed", lambda page: page.locator("button[name=open][value='1']").count() == 1)
+    finally:
+        screen.close()
+    assert not menu.services.get_shop(stall.shop_id).is_open
+
+
+def test_that_the_customer_declined_is_heard_and_seen(stall: Stall, mei: Person, lan: Person, server: Server) -> None:
+    order_id = accepted(mei, stall, lan, (stall.fish, 1), (stall.rice, 1))
+    services.propose_amendment(order_id=order_id, staff_id=lan.id, line=1, quantity=1, replacement=None, reason="")
+    relay()
+    screen = Screen(server, lan)
+    try:
+        screen.until("it waits", lambda page: page.get_by_text("等顾客答复").is_visible())
+        services.answer_amendment(order_id=order_id, user_id=mei.id, n=1, accept=False)
+        relay()
+        screen.until("it is told", lambda page: page.get_by_text("顾客不同意更换酸菜鱼").is_visible())
+        assert screen.do(lambda page: page.evaluate(HEARD)) == str(order_id)
+        assert screen.do(lambda page: page.locator("[data-key=s]").count()) == 1
+    finally:
+        screen.close()
 
 
 def test_a_browser_that_may_keep_nothing_has_a_board_too(
@@ -293,7 +374,7 @@ def test_a_field_that_somebody_left_does_not_stop_the_screen(
     try:
         screen.do(lambda page: page.clock.install())
         screen.do(lambda page: page.reload())
-        screen.do(lambda page: page.locator("summary").click())
+        screen.press("summary")
         screen.do(lambda page: page.locator("[name=own_reason]").fill("只打了一半"))
         paid(tao, stall, key="2")
         relay()
@@ -326,7 +407,14 @@ def test_every_screen_can_be_used_by_everybody(
 
     def go(page: Any) -> None:
         page.emulate_media(color_scheme=colours)
-        for path in ("/board/", "/board/kitchen/", "/board/courier/", "/board/dishes/", "/board/?big=1"):
+        for path in (
+            "/board/",
+            "/board/kitchen/",
+            "/board/courier/",
+            "/board/today/",
+            "/board/dishes/",
+            "/board/?big=1",
+        ):
             page.goto(urljoin(server.url, path))
             page.locator("#live").wait_for()
             look_over(page)

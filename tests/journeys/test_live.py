@@ -6,12 +6,13 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+import requests
 from django.utils import timezone
 
 import accounts.services
@@ -22,8 +23,9 @@ from orders.desk import services as desk
 from orders.desk.models import BoardEvent
 from tests import factories
 from tests.factories import Person, Stall
-from tests.support.server import Server
+from tests.support.server import Server, WebProcess
 from waimai.infra import live, watching
+from waimai.supervisor_web import GRACE_SECONDS
 
 pytestmark = pytest.mark.data
 WITHIN_SECONDS = 15
@@ -394,3 +396,21 @@ def test_an_outage_of_the_database_ends_no_stream(
             time.sleep(1.5)
         services.cancel(order_id=order_id, user_id=mei.id)
         assert stream.next()[2]["status"] == "cancelled"
+
+
+def test_a_process_that_stops_ends_its_streams_at_once(
+    stall: Stall, mei: Person, web_processes: Callable[..., WebProcess], capfd: pytest.CaptureFixture[str]
+) -> None:
+    order_id = factories.placed(mei, stall)
+    web = web_processes()
+    url = f"{web.url}/api/v1/orders/{order_id}/events/"
+    with requests.get(url, headers=mei.api.headers, stream=True, timeout=20) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == b"retry: 2000"
+        began = time.monotonic()
+        web.process.terminate()
+        # The answer comes to its end, and isn't cut off.
+        list(lines)
+        assert web.process.wait(10) is not None
+    assert time.monotonic() - began < GRACE_SECONDS
+    assert "Cancel" not in capfd.readouterr().err

@@ -212,6 +212,12 @@ def test_what_is_off_sale_elsewhere_or_has_to_be_chosen_comes_in_for_nothing(
     assert states(dinner) == []
 
 
+def test_a_dish_is_not_swapped_for_itself(dinner: int, stall: Stall, lan: Person) -> None:
+    with pytest.raises(ValidationFailed) as refusal:
+        propose(dinner, lan, replacement=stall.fish)
+    assert set(refusal.value.errors or {}) == {"replacement"}
+
+
 def test_a_long_reason_is_cut(dinner: int, lan: Person) -> None:
     assert propose(dinner, lan, reason="忙" * 300)["reason"] == "忙" * 200
 

@@ -36,6 +36,8 @@ from tests.factories import (
 )
 from tests.menu.factories import make_group, make_set_meal
 from tests.support.browsing import Browser, Page
+from waimai.infra.clock import db_now
+from waimai.infra.sharding import DEFAULT
 
 pytestmark = pytest.mark.data
 
@@ -197,9 +199,9 @@ def test_a_reason_is_a_touch_or_ones_own_words(
     settle()
     page = press(board, order_id, action, own_reason="  ")
     assert "请说明原因" in page.text
-    press(board, order_id, action, reason="菜品已销售完，暂时无法接单")
+    press(board, order_id, action, reason="dishes_gone")
     settle()
-    assert services.last_change(order_id).reason == "菜品已销售完，暂时无法接单"
+    assert services.last_change(order_id).reason == "dishes_gone"
     assert [amount for amount, _purpose, status in refunds_of(order_id) if status == "succeeded"] != []
 
 
@@ -333,6 +335,104 @@ def test_the_kitchen_sees_dishes_longest_waiting_first(stall: Stall, mei: Person
     assert "#001 #002" in page.text
     assert "备注：少盐" in page.text
     assert "5 ×" not in page.text
+
+
+def test_the_kitchen_sees_later_what_is_for_later(stall: Stall, mei: Person, tao: Person, lan: Person) -> None:
+    soon, tonight = accepted(mei, stall, lan, key="1"), accepted(tao, stall, lan, (stall.tofu, 2), key="2")
+    settle()
+    now, zone = db_now(DEFAULT), ZoneInfo("Asia/Shanghai")
+    # The shop needs half an hour or so.
+    DeskOrder.objects.filter(order_id=soon).update(deliver_at=now + timedelta(minutes=10))
+    DeskOrder.objects.filter(order_id=tonight).update(deliver_at=now + timedelta(hours=6))
+    page = shown(Browser(works_at(stall.shop_id, "kitchen", "chef").user), "/board/kitchen/")
+    begin = page.text.index("稍后（预约）")
+    assert page.text.index("酸菜鱼") < begin < page.text.index("麻婆豆腐")
+    assert f"{(now + timedelta(hours=6)).astimezone(zone):%H:%M} 前送达" in page.text[begin:]
+
+
+def test_an_order_for_a_time_is_accepted_without_minutes(stall: Stall, mei: Person, board: Browser) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    DeskOrder.objects.filter(order_id=order_id).update(deliver_at=db_now(DEFAULT) + timedelta(hours=6))
+    page = shown(board)
+    assert 'name="minutes"' not in page.html
+    board.submit(page, f"/board/orders/{order_id}/accept/")
+    assert order(order_id).status == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("role", "doors", "buttons"),
+    [
+        ("manager", {"骑手", "菜品状态"}, {"打烊", "今日售罄"}),
+        ("kitchen", {"菜品状态"}, {"今日售罄"}),
+        ("courier", {"骑手"}, set()),
+    ],
+)
+def test_nobody_is_offered_what_they_may_not_do(stall: Stall, role: str, doors: set[str], buttons: set[str]) -> None:
+    browser = Browser(works_at(stall.shop_id, role, "somebody").user)
+    frame = browser.open("/board/").html
+    assert {name for name in ("骑手", "菜品状态") if f">{name}</a>" in frame} == doors
+    dishes = browser.open("/board/dishes/").html
+    assert {name for name in ("打烊", "今日售罄") if f">{name}</button>" in dishes} == buttons
+
+
+def test_the_day_can_be_looked_through(stall: Stall, mei: Person, tao: Person, lan: Person, board: Browser) -> None:
+    over = accepted(mei, stall, lan, key="1")
+    settle()
+    desk.cancel(order_id=over, staff_id=lan.id, reason="客人电话取消")
+    going = paid(tao, stall, (stall.tofu, 2), key="2")
+    settle()
+    yesterday = paid(mei, stall, key="3")
+    settle()
+    DeskOrder.objects.filter(order_id=yesterday).update(business_date="2026-01-01")
+    page = shown(board, "/board/today/")
+    assert page.text.index("#002") < page.text.index("#001")
+    assert "已取消 · 已退款" in page.text
+    assert "#003" not in page.text
+    assert page.has_form(f"/board/orders/{over}/ticket/")
+    assert not page.has_form(f"/board/orders/{going}/ticket/")
+    DeskOrder.objects.filter(order_id=going).update(phone="13766665555")
+    for wanted, there, not_there in (("002", "#002", "#001"), ("66665555", "#002", "#001"), ("1", "#001", "#002")):
+        found = shown(board, f"/board/today/?q={wanted}").text
+        assert there in found, wanted
+        assert not_there not in found, wanted
+    # Nothing to find by is nothing asked.
+    assert "#001" in shown(board, "/board/today/?q=abc").text
+
+
+def test_another_shops_day_is_not_shown(stall: Stall, mei: Person) -> None:
+    paid(mei, stall)
+    settle()
+    stranger = Browser(works_at(make_stall("面馆").shop_id, "courier", "stranger").user)
+    assert "#001" not in shown(stranger, "/board/today/").text
+    assert stranger.open(f"/board/today/?shop={stall.shop_id}").status == 404
+
+
+def test_a_customer_is_shown_the_staffs_door(mei: Person, stall: Stall) -> None:
+    page = Browser(mei.user).open("/board/")
+    assert page.status == 403
+    assert page.links["员工登录"] == "/login/?way=staff&next=/board/"
+
+
+def test_who_sits_there_can_leave(board: Browser) -> None:
+    page = board.open("/board/")
+    assert "小兰 · 退出" in page.html
+    board.submit(page, "/logout/")
+    assert board.open("/board/").path.startswith("/login/")
+
+
+def test_a_ready_made_reason_speaks_the_customers_language(stall: Stall, mei: Person, board: Browser) -> None:
+    order_id = paid(mei, stall)
+    settle()
+    assert 'value="too_far">超出配送范围</button>' in shown(board).html
+    press(board, order_id, "reject", reason="too_far")
+    seen = {
+        language: mei.api.get(f"orders/{order_id}/", Accept_Language=language).content.decode()
+        for language in ("zh-hans", "en")
+    }
+    assert "超出配送范围" in seen["zh-hans"]
+    assert "超出配送范围" not in seen["en"]
+    assert "too_far" not in seen["en"]
 
 
 def test_a_courier_takes_and_brings(stall: Stall, mei: Person, tao: Person, lan: Person, kai: Person) -> None:

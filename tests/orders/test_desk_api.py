@@ -68,6 +68,7 @@ def test_the_board_shows_what_staff_need(mei: Person, stall: Stall, lan: Person)
         "status": "paid",
         "payment_status": "paid",
         "total": "63.00",
+        "net_total": "63.00",
         "contact": {"name": "梅", "phone": "13911110001", "address": "北京市朝阳区建国路 88 号"},
         "note": "不要葱",
         "tableware": 2,

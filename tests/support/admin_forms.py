@@ -62,22 +62,29 @@ class Form:
         for each, typed in (self.typed | {name: value}).items():
             type_in(page, form, each, typed)
         before = form.evaluate(HELD)
-        self._send(page)
+        with page.expect_navigation(wait_until="domcontentloaded"):
+            self._send(page)
         faults = form.locator(".errors")
         assert faults.count() == 1, faults.all_inner_texts()
         assert faults.locator(f'[name="{name}"]').count() == 1, faults.inner_text()
         assert words in faults.inner_text()
         assert form.evaluate(HELD) == before
         if look:
+            # Without their font, icons are long words.
+            page.wait_for_load_state()
+            page.evaluate("document.fonts.ready")
             look_over(page)
         for each in (name, *self.again):
             type_in(page, form, each, self.typed[each])
-        self._send(page)
+        with page.expect_navigation(wait_until="commit"):
+            self._send(page)
+        # The list below the message isn't waited for: that takes long, and others look at lists.
+        page.locator(f"{SAVED}, .errornote").first.wait_for()
         assert page.locator(SAVED).count() == 1, page.locator(".errors").all_inner_texts()
 
-    def _send(self, page: Any) -> None:
-        with page.expect_navigation(wait_until="domcontentloaded"):
-            page.locator("[name=_save]").click(no_wait_after=True)
+    @staticmethod
+    def _send(page: Any) -> None:
+        page.locator("[name=_save]").click(no_wait_after=True)
 
 
 def type_in(page: Any, form: Any, name: str, value: Any) -> None:

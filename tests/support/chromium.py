@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urljoin
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -55,7 +56,9 @@ class Visit(threading.Thread):
             with page(**self.browser) as opened:
                 opened.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
                 if self.session:
-                    opened.context.add_cookies([{"name": "sessionid", "value": self.session, "url": self.url}])
+                    opened.context.add_cookies(
+                        [{"name": "sessionid", "value": self.session, "url": urljoin(self.url, "/")}]
+                    )
                 opened.goto(self.url)
                 self._go(opened)
         except BaseException as error:

@@ -46,6 +46,8 @@ Send = Callable[[Message], Awaitable[None]]
 T = TypeVar("T")
 _readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
 _open_streams = 0
+# One task of each stream, which is done when nobody listens any more.
+_listening: set[asyncio.Task[None]] = set()
 _streams_of: Counter[int] = Counter()
 
 
@@ -133,11 +135,22 @@ async def _serve(receive: Receive, send: Send, open_feed: Callable[[Call], Feed]
 async def _stream(receive: Receive, send: Send, feed: Feed) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": _headers("text/event-stream")})
     gone = asyncio.create_task(_until_gone(receive))
+    _listening.add(gone)
     try:
         with _watchers().watching(feed.watch) as news:
             await _tell(send, feed, gone, news)
     finally:
         gone.cancel()
+        _listening.discard(gone)
+
+
+def end_all() -> None:
+    """End every stream of this process, which is about to stop: their clients come again, to another one.
+
+    Belongs on the streams' event loop.
+    """
+    for task in _listening:
+        task.cancel()
 
 
 async def _tell(send: Send, feed: Feed, gone: asyncio.Task[None], changed: asyncio.Event) -> None:
