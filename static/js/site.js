@@ -32,6 +32,11 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   }
 });
 
+// What was refused may stand far from what was pressed: the first wrong field comes into sight.
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+  target.querySelector("[aria-invalid=true]")?.focus();
+});
+
 // An order's page follows by a stream where it gets one, and asks every few seconds where it doesn't.
 let stream;
 function follow() {
