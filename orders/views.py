@@ -126,6 +126,16 @@ def order_status(request: HttpRequest, order_id: int) -> HttpResponse:
 
 @never_cache
 @require_safe
+def order_number(request: HttpRequest, order_id: int) -> HttpResponse:
+    """The pick-up number, for a page that was there before the desk had heard of the order."""
+    if not request.user.is_authenticated:
+        return HttpResponseClientRefresh()
+    order = services.own_order(order_id=order_id, user_id=_user_id(request))
+    return render(request, "orders/_number.html", {"order": order})
+
+
+@never_cache
+@require_safe
 def shared_order(request: HttpRequest, token: str) -> HttpResponse:
     """How far an order is, for whoever was sent the link."""
     document = services.shared_order(token)

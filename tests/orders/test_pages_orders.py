@@ -111,7 +111,25 @@ def test_times_are_the_shops(stall: Stall, mei: Person, browser: Browser) -> Non
     assert f"下单时间 {at.astimezone():%Y-%m-%d %H:%M}" in shown(browser, order_id).text
 
 
-@pytest.mark.parametrize("what", ["", "status/", "cancel/"])
+def test_the_pickup_number_is_told_as_soon_as_there_is_one(stall: Stall, mei: Person, browser: Browser) -> None:
+    order_id = paid(mei, stall)
+    waiting = f"/orders/{order_id}/number/"
+    page = shown(browser, order_id)
+    assert ("取餐号" in page.text, waiting in page.html, waiting in browser.open(waiting).html) == (False, True, True)
+    settle()  # The desk hears of it.
+    for page in (browser.open(waiting), shown(browser, order_id)):
+        assert ("取餐号 #001" in page.text, waiting in page.html) == (True, False)
+    services.cancel(order_id=order_id, user_id=mei.id)
+    assert "取餐号" not in shown(browser, order_id).text
+
+
+def test_nobody_waits_for_a_number_of_what_is_not_paid(stall: Stall, mei: Person, browser: Browser) -> None:
+    order_id = placed(mei, stall)
+    assert "/number/" not in shown(browser, order_id).html
+    assert Browser().client.get(f"/orders/{order_id}/number/")["HX-Refresh"] == "true"
+
+
+@pytest.mark.parametrize("what", ["", "status/", "number/", "cancel/"])
 def test_another_customers_order_is_not_found(stall: Stall, mei: Person, tao: Person, what: str) -> None:
     order_id = placed(mei, stall)
     page = Browser(tao.user).open(f"/orders/{order_id}/{what}")
