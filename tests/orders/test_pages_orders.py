@@ -13,7 +13,7 @@ import pytest
 
 import menu.services
 import payments.services
-from menu.models import Item
+from menu.models import Item, Shop
 from orders import services, views
 from tests.factories import (
     FISH_TOTAL,
@@ -164,6 +164,22 @@ def test_a_button_pressed_after_the_session_ended_leads_back_to_the_order(
     del browser.client.cookies["sessionid"]
     answer = browser.submit(page, f"/orders/{order_id}/remind/")
     assert answer.path == f"/login/?next=/orders/{order_id}/"
+
+
+def test_the_shop_can_be_called_above_all_once_it_has_accepted(
+    stall: Stall, mei: Person, lan: Person, browser: Browser
+) -> None:
+    Shop.objects.filter(pk=stall.shop_id).update(phone="010 8888 6666", address="望京街 1 号")
+    waiting, cooking = shown(browser, paid(mei, stall, key="1")), shown(browser, accepted(mei, stall, lan, key="2"))
+    for page in (waiting, cooking, browser.open(f"/shops/{stall.shop_id}/")):
+        assert page.links["010 8888 6666"] == "tel:01088886666"
+        assert "望京街 1 号" in page.html
+    assert ("致电商家" in waiting.links, cooking.links["致电商家"]) == (False, "tel:01088886666")
+
+
+def test_without_a_phone_there_is_nothing_to_call(stall: Stall, mei: Person, lan: Person, browser: Browser) -> None:
+    Shop.objects.filter(pk=stall.shop_id).update(phone="", address="")
+    assert "tel:" not in shown(browser, accepted(mei, stall, lan)).html
 
 
 # --- following the state ---
