@@ -123,6 +123,10 @@ class PasswordForm(ServiceForm):
     code = _code_field(required=False)
 
 
+WHY_COORDINATES = _("店铺按坐标判断地址是否在配送范围内；不填的话，部分商家无法确认能否送到")
+WITH_LATITUDE = _("和纬度一起填写")
+
+
 class AddressForm(ServiceForm):
     """A delivery address."""
 
@@ -155,6 +159,7 @@ class AddressForm(ServiceForm):
     )
     latitude = forms.FloatField(
         label=_("纬度"),
+        help_text=WHY_COORDINATES,
         required=False,
         min_value=-90,
         max_value=90,
@@ -162,6 +167,7 @@ class AddressForm(ServiceForm):
     )
     longitude = forms.FloatField(
         label=_("经度"),
+        help_text=WITH_LATITUDE,
         required=False,
         min_value=-180,
         max_value=180,

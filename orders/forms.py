@@ -134,16 +134,16 @@ def _short(label: StrOrPromise, length: int, autocomplete: str, **kwargs: Any) -
     return forms.CharField(label=label, max_length=length, widget=widget, **kwargs)
 
 
-def _degrees(label: StrOrPromise, most: int) -> forms.FloatField:
+def _degrees(label: StrOrPromise, most: int, why: StrOrPromise) -> forms.FloatField:
     widget = forms.NumberInput(attrs={"step": "0.000001"})
-    return forms.FloatField(label=label, required=False, min_value=-most, max_value=most, widget=widget)
+    return forms.FloatField(label=label, required=False, min_value=-most, max_value=most, widget=widget, help_text=why)
 
 
 class PlaceForm(ServiceForm):
     """A place that is being typed; degrees."""
 
-    latitude = _degrees(_("纬度"), 90)
-    longitude = _degrees(_("经度"), 180)
+    latitude = _degrees(_("纬度"), 90, _("店铺按坐标判断地址是否在配送范围内；不填的话，部分商家无法确认能否送到"))
+    longitude = _degrees(_("经度"), 180, _("和纬度一起填写"))
 
 
 class NewAddressForm(PlaceForm):

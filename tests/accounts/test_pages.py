@@ -253,6 +253,13 @@ def test_an_address_is_changed(mei: User, meis: Client) -> None:
     assert (changed.detail, changed.latitude, changed.is_default) == ("光华路 9 号", 39.915, True)
 
 
+def test_the_address_book_marks_what_has_no_place(mei: User, meis: Client) -> None:
+    home_of(mei)
+    assert "未定位" not in text(page(meis, "/addresses/"))
+    home_of(mei, latitude=None, longitude=None)
+    assert text(page(meis, "/addresses/")).count("未定位，部分商家无法确认配送范围") == 1
+
+
 def test_another_address_becomes_the_default(mei: User, meis: Client) -> None:
     home_of(mei)
     work = home_of(mei)
