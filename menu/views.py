@@ -38,6 +38,7 @@ def shop_menu(request: HttpRequest, shop_id: int) -> HttpResponse:
     context = {
         "shop": menu.shop,
         "is_open": services.is_open_at(menu.shop, now),
+        "open_until": services.open_until(menu.shop, now),
         "opens_at": services.next_opening(menu.shop, now),
         "hours_today": services.hours_on(menu.shop, now),
         "categories": services.found(services.on_sale(menu), wanted),

@@ -162,6 +162,19 @@ def test_a_closed_shop_says_when_it_opens_in_its_own_time() -> None:
         assert "已打烊，01-05 17:00 开始营业。" in menu_page(shop)
 
 
+def test_after_midnight_the_evening_goes_on() -> None:
+    shop = make_shop()
+    shop.opening_hours.create(weekday=0, opens=dt.time(18), closes=dt.time(3))
+    services.menu_changed(shop.pk)
+    with time_machine.travel(dt.datetime(2026, 1, 5, 17, 45, tzinfo=dt.UTC), tick=False):  # Tuesday 01:45
+        html = menu_page(shop)
+    assert ("营业至 03:00" in html, "18:00–03:00" in html, "休息" in html) == (True, True, False)
+
+
+def test_a_shop_that_never_closes_says_no_end() -> None:
+    assert "营业至" not in menu_page(make_shop())
+
+
 def test_a_shop_closed_by_hand() -> None:
     assert "已打烊，暂不接单。" in menu_page(make_shop(is_open=False))
 
