@@ -129,7 +129,8 @@ def me(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def me_password(request: HttpRequest) -> HttpResponse:
     """Set or change the password; other sessions and every token end, this session goes on."""
-    form = forms.PasswordForm(request.POST or None)
+    profile = services.profile_of(_user(request))
+    form = forms.PasswordForm(request.POST or None, has_password=profile.has_password)
     error: DomainError | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -143,7 +144,7 @@ def me_password(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, user)
             messages.success(request, _("密码已保存"))
             return redirect("me")
-    context = {"form": form, "profile": services.profile_of(_user(request))}
+    context = {"form": form, "profile": profile}
     return shown_again(render(request, "accounts/password.html", context), error)
 
 

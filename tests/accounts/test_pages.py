@@ -213,9 +213,34 @@ def test_a_password_by_code(mei: User, meis: Client, phones: type[MemorySender])
 
 
 def test_a_wrong_proof_is_said_on_the_password_page(meis: Client) -> None:
-    answer = meis.post("/me/password/", {"new_password": "eight-treasures-4", "current_password": "guess"})
-    assert "账号或密码错误" in text(answer)
+    for proof, said in {"guess": "密码或验证码不正确", "": "请填写当前密码或验证码"}.items():
+        answer = meis.post("/me/password/", {"new_password": "eight-treasures-4", "current_password": proof})
+        assert said in text(answer)
+        assert "账号或密码错误" not in text(answer)
     assert User.objects.get().check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("path", ["/me/password/", "/me/close/"])
+def test_who_has_no_password_is_not_asked_for_it(db_all: object, path: str) -> None:
+    client = Client()
+    client.force_login(customer(MEI, password=None))
+    assert "current_password" not in fields(page(client, path))
+    answer = client.post(path, {"new_password": "eight-treasures-4"})
+    assert "请填写验证码" in text(answer)
+    client.force_login(customer(TAO))
+    assert "current_password" in fields(page(client, path))
+
+
+def test_a_short_password_is_refused_in_the_readers_language(meis: Client) -> None:
+    for language, said in {"zh-hans": "密码太短，至少 8 个字符", "en": "at least 8 characters"}.items():
+        body = {"new_password": "a1!", "current_password": PASSWORD}
+        assert said in text(meis.post("/me/password/", body, headers={"accept-language": language}))
+
+
+@pytest.mark.parametrize("blank", ["   ", "\u3000", "\u200b", "\u2060 \u3164"])
+def test_a_nickname_that_shows_nothing_is_refused(meis: Client, blank: str) -> None:
+    assert 'id="id_nickname_error"' in text(meis.post("/me/", {"nickname": blank}))
+    assert User.objects.get().nickname == "梅"
 
 
 def test_an_address_is_entered_and_one_comes_back_to_checkout(meis: Client) -> None:
