@@ -176,7 +176,7 @@ def _checkout_page(
     """The page with the cart as it is now, whatever was sent: what is confirmed next is what is shown now."""
     shown = basket(cart_of(request, shop.id).view())
     if not shown.rows:
-        messages.info(request, str(refusal.detail) if refusal else _("购物车是空的"))
+        messages.info(request, refusal.told if refusal else _("购物车是空的"))
         return redirect("cart", shop.id)
     context = {"shop": shown.view.quote.shop, "basket": shown, "form": form, "refusal": refusal, "here": request.path}
     context |= {"new": new, "added": added, "area": _area_of(request, shop, form["address"].value())}

@@ -31,7 +31,7 @@ def my_data(request: HttpRequest) -> StreamingHttpResponse | HttpResponse:
     try:
         first = next(pieces)
     except RateLimited as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, error.told)
         return redirect("me")
     headers = {"Content-Disposition": 'attachment; filename="waimai.json"', "X-Content-Type-Options": "nosniff"}
     return StreamingHttpResponse(chain([first], pieces), content_type="application/json", headers=headers)

@@ -77,7 +77,7 @@ def refusals_shown(request: HttpRequest) -> Iterator[None]:
     except DomainError as error:
         if isinstance(error, NotFound) or error.status >= SERVER_ERROR:
             raise
-        messages.error(request, str(error.detail))
+        messages.error(request, error.told)
 
 
 @never_cache

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts import services
+from accounts.codes import RESEND_AFTER
 from accounts.models import Address, User
 from accounts.sms import MemorySender
 from tests.accounts.factories import MEI, PASSWORD, TAO, address_body, customer, home_of, staff
@@ -132,7 +133,18 @@ def test_a_second_code_within_the_minute_is_said_with_429(phones: type[MemorySen
     answer = Client().post("/login/code/", {"phone": MEI})
     assert answer.status_code == 429
     assert 0 < int(answer["Retry-After"]) <= 60
-    assert "请求过于频繁" in text(answer)
+    assert f"请求过于频繁，请 {answer['Retry-After']} 秒后再试" in text(answer)
+
+
+def test_only_after_a_code_was_sent_the_button_waits(meis: Client, phones: type[MemorySender]) -> None:
+    waits = f'data-resend-after="{int(RESEND_AFTER.total_seconds())}"'
+    for path in ("/login/", "/me/password/", "/me/close/"):
+        shown = text(page(meis, path))
+        assert (waits in shown, "data-code-sent" in shown) == (True, False), path
+    sent = meis.post("/me/password/code/", follow=True)
+    assert "data-code-sent" in text(sent)
+    assert "data-code-sent" not in text(meis.post("/login/code/", {"phone": MEI}))
+    assert "data-code-sent" in text(meis.post("/login/code/", {"phone": TAO}))
 
 
 def test_who_asks_too_early_can_still_enter_the_first_code(phones: type[MemorySender]) -> None:
