@@ -129,8 +129,11 @@ class CheckoutForm(forms.Form):
         self.fields["deliver_at"].choices = [("", _("尽快送达")), *later]  # type: ignore[attr-defined]
 
 
-def _short(label: StrOrPromise, length: int, autocomplete: str, **kwargs: Any) -> forms.CharField:
-    widget = forms.TextInput(attrs={"autocomplete": autocomplete})
+def _short(
+    label: StrOrPromise, length: int, autocomplete: str, *, placeholder: StrOrPromise = "", **kwargs: Any
+) -> forms.CharField:
+    hint = {"placeholder": placeholder} if placeholder else {}
+    widget = forms.TextInput(attrs={"autocomplete": autocomplete} | hint)
     return forms.CharField(label=label, max_length=length, widget=widget, **kwargs)
 
 
@@ -157,9 +160,9 @@ class NewAddressForm(PlaceForm):
 
     contact_name = _short(_("联系人"), 32, "name")
     phone = _short(_("联系电话"), 20, "tel")
-    region = _short(_("所在地区"), 100, "address-level2", required=False)
-    detail = _short(_("详细地址"), 200, "street-address")
-    label = _short(_("标签"), 20, "off", required=False)
+    region = _short(_("所在地区"), 100, "address-level2", placeholder=_("如：北京市朝阳区"), required=False)
+    detail = _short(_("详细地址"), 200, "street-address", placeholder=_("街道、楼栋、门牌号"))
+    label = _short(_("标签"), 20, "off", placeholder=_("家、公司、学校"), required=False)
     token = forms.RegexField(MADE_WITH_THE_PAGE, widget=forms.HiddenInput)
 
     def is_begun(self) -> bool:

@@ -234,6 +234,7 @@ def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
     seconds_left = max(0, int(left.total_seconds()))
     seen = f"{document['status']}-{document['payment_status']}-{len(document['timeline'])}"
     seen += "".join(f"-{asked['state']}" for asked in document["amendments"])
+    under_way = document["status"] in services.WITH_THE_SHOP
     live = document["status"] not in ENDED or document["payment_status"] == PaymentStatus.REFUNDING or bool(till)
     return {
         "order": document,
@@ -248,7 +249,7 @@ def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
         "shop": shop,
         # The clock the customer lives by; without the shop the project's own.
         "zone": shop and shop.time_zone,
-        "share": reverse("shared_order", args=[services.share_token(document["id"])]),
+        "share": reverse("shared_order", args=[services.share_token(document["id"])]) if under_way else "",
     }
 
 

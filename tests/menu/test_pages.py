@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 import time_machine
@@ -12,6 +13,7 @@ from django.test import Client
 from menu import services
 from menu.models import Shop
 from tests.menu.factories import make_dish, make_group, make_set_meal, make_shop
+from tests.support.browsing import Browser
 
 pytestmark = pytest.mark.data
 
@@ -96,9 +98,8 @@ def test_a_search_finds_names_and_descriptions(wanted: str) -> None:
     shop = make_shop()
     make_dish(shop, "麻婆豆腐", description="又嫩又辣")
     make_dish(shop, "酸菜鱼")
-    html = Client().get(f"/shops/{shop.pk}/", {"q": wanted}).content.decode()
-    assert "麻婆豆腐" in html
-    assert "酸菜鱼" not in html
+    text = Browser().open(f"/shops/{shop.pk}/?{urlencode({'q': wanted})}").text
+    assert ("麻婆豆腐" in text, "酸菜鱼" in text) == (True, False)
 
 
 def test_a_search_that_finds_nothing_says_so() -> None:
@@ -107,6 +108,12 @@ def test_a_search_that_finds_nothing_says_so() -> None:
     html = page(f"/shops/{shop.pk}/?q=pizza")
     assert '<p class="empty" id="nothing-found" role="status">' in html
     assert "还没有可点的菜品" not in html
+
+
+def test_what_costs_nothing_is_not_named() -> None:
+    shop = make_shop(minimum_order=Decimal(0), packing_fee=Decimal(0))
+    for html in (menu_page(shop), (make_shop("隔壁"), page("/"))[1]):
+        assert ("起送 ¥0.00" in html, "打包费每份 ¥0.00" in html, "配送费 ¥6.00" in html) == (False, False, True)
 
 
 @pytest.mark.parametrize("item_id", [0, 2**63])

@@ -101,6 +101,13 @@ def test_each_address_can_be_edited_and_one_comes_back(stall: Stall, mei: Person
     assert browser.submit(page, f"/addresses/{mei.address_id}/").path == address_of(stall)
 
 
+def test_both_forms_give_the_same_examples(stall: Stall, browser: Browser) -> None:
+    for path in (address_of(stall), "/addresses/new/"):
+        html = browser.open(path).html
+        for example in ("如：北京市朝阳区", "街道、楼栋、门牌号", "家、公司、学校"):
+            assert f'placeholder="{example}"' in html
+
+
 def test_both_forms_say_why_coordinates_matter(stall: Stall, browser: Browser) -> None:
     for path in (address_of(stall), "/addresses/new/"):
         assert "部分商家无法确认能否送到" in browser.open(path).text

@@ -15,6 +15,7 @@ import menu.services
 import payments.services
 from menu.models import Item, Shop
 from orders import services, views
+from orders.models import Order
 from tests.factories import (
     FISH_TOTAL,
     Person,
@@ -24,6 +25,7 @@ from tests.factories import (
     completed,
     delivering,
     down,
+    history,
     notice,
     order,
     orders_of,
@@ -180,6 +182,29 @@ def test_the_shop_can_be_called_above_all_once_it_has_accepted(
 def test_without_a_phone_there_is_nothing_to_call(stall: Stall, mei: Person, lan: Person, browser: Browser) -> None:
     Shop.objects.filter(pk=stall.shop_id).update(phone="", address="")
     assert "tel:" not in shown(browser, accepted(mei, stall, lan)).html
+
+
+def test_progress_is_shared_only_while_there_is_any(stall: Stall, mei: Person, lan: Person, browser: Browser) -> None:
+    unpaid, waiting = placed(mei, stall, key="1"), paid(mei, stall, key="2")
+    done = completed(mei, stall, lan, key="3")
+    offered = ["分享进度" in shown(browser, order_id).links for order_id in (unpaid, waiting, done)]
+    assert offered == [False, True, False]
+
+
+def test_the_timeline_begins_where_the_customer_does(stall: Stall, mei: Person, browser: Browser) -> None:
+    menu.services.set_stock(item_id=stall.fish, available=3)  # Portions are held first.
+    order_id = paid(mei, stall)
+    assert history(order_id)[0] == "placing"
+    page = shown(browser, order_id)
+    assert "提交中" not in page.text
+    assert "提交中" not in browser.follow(page, "分享进度").text
+
+
+def test_packing_that_costs_nothing_is_not_named(stall: Stall, mei: Person, browser: Browser) -> None:
+    order_id = placed(mei, stall)
+    assert "打包费" in shown(browser, order_id).text
+    Order.objects.by_id(order_id).update(packing_fee=0)
+    assert "打包费" not in shown(browser, order_id).text
 
 
 # --- following the state ---
