@@ -122,6 +122,15 @@ class PasswordForm(ServiceForm):
     current_password = _password_field(_("当前密码"), "current-password", required=False)
     code = _code_field(required=False)
 
+    def __init__(self, *args: Any, has_password: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not has_password:
+            del self.fields["current_password"]
+
+
+WHY_COORDINATES = _("店铺按坐标判断地址是否在配送范围内；不填的话，部分商家无法确认能否送到")
+WITH_LATITUDE = _("和纬度一起填写")
+
 
 class AddressForm(ServiceForm):
     """A delivery address."""
@@ -155,6 +164,7 @@ class AddressForm(ServiceForm):
     )
     latitude = forms.FloatField(
         label=_("纬度"),
+        help_text=WHY_COORDINATES,
         required=False,
         min_value=-90,
         max_value=90,
@@ -162,6 +172,7 @@ class AddressForm(ServiceForm):
     )
     longitude = forms.FloatField(
         label=_("经度"),
+        help_text=WITH_LATITUDE,
         required=False,
         min_value=-180,
         max_value=180,

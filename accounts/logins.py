@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.hashers import make_password
+from django.utils.translation import gettext as _
 
 from accounts import limits, second_factor, wechat
 from accounts.codes import spend_code
@@ -148,11 +149,16 @@ def prove_again(
         elif code and user.phone:
             spend_code(phone=user.phone, code=code)
         elif not _is_right(user, current_password or ""):
-            raise _refusal(code)
+            raise _refusal(user, current_password, code)
 
 
-def _refusal(code: str | None) -> Unauthenticated:
-    return WrongCode() if code else WrongCredentials()
+def _refusal(user: User, current_password: str | None, code: str | None) -> Unauthenticated:
+    """Who it is, is known here: the text says what to enter, not that the account might be wrong."""
+    if code:
+        return WrongCode()
+    if current_password:
+        return WrongCredentials(_("密码或验证码不正确"))
+    return WrongCredentials(_("请填写当前密码或验证码") if user.has_usable_password() else _("请填写验证码"))
 
 
 def user_of_session(key: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.password_validation import (
+    MinimumLengthValidator,
     UserAttributeSimilarityValidator,
     get_default_password_validators,
     validate_password,
@@ -20,6 +22,16 @@ from accounts.staff import Role, roles_of
 from waimai.infra.errors import NotFound, ValidationFailed
 
 LONGEST_NICKNAME = 32
+# Letters by their category that show nothing: fillers of Hangul, and the empty Braille pattern.
+EMPTY_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+class LongEnough(MinimumLengthValidator):
+    """Django's rule, in words that our catalogue has: its own have no Chinese since they were changed."""
+
+    def get_error_message(self) -> str:
+        """What is said of a shorter one."""
+        return _("密码太短，至少 %(number)d 个字符") % {"number": self.min_length}
 
 
 class NotTooLong:
@@ -85,12 +97,17 @@ def update_profile(*, user_id: int, nickname: str | None = None) -> Profile:
     if nickname is None:
         return profile_of(user)
     user.nickname = nickname.strip()
-    if not 0 < len(user.nickname) <= LONGEST_NICKNAME:
+    if _shows_nothing(user.nickname) or len(user.nickname) > LONGEST_NICKNAME:
         raise ValidationFailed(errors={"nickname": [_("请输入 1 至 32 个字")]})
     # The account may have been closed since the request came in.
     if not User.objects.filter(pk=user_id, is_active=True).update(nickname=user.nickname):
         raise NotFound
     return profile_of(user)
+
+
+def _shows_nothing(text: str) -> bool:
+    """Whether it is empty to a reader: blanks, also those without width, and control characters."""
+    return all(unicodedata.category(each)[0] in "ZC" or each in EMPTY_LETTERS for each in text)
 
 
 def set_password(

@@ -91,7 +91,7 @@ def login_code(request: HttpRequest) -> HttpResponse:
             error = refusal
             asked.refuse(refusal)
         else:
-            messages.success(request, _("验证码已发送，5 分钟内有效"))
+            messages.success(request, _("验证码已发送，5 分钟内有效"), extra_tags="code-sent")
     # The whole form again: whoever asks too early still wants to enter the code that came before.
     form = forms.CodeLoginForm(initial={"phone": request.POST.get("phone", "")})
     notices = [str(notice) for of_field in asked.errors.values() for notice in of_field]
@@ -129,7 +129,8 @@ def me(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def me_password(request: HttpRequest) -> HttpResponse:
     """Set or change the password; other sessions and every token end, this session goes on."""
-    form = forms.PasswordForm(request.POST or None)
+    profile = services.profile_of(_user(request))
+    form = forms.PasswordForm(request.POST or None, has_password=profile.has_password)
     error: DomainError | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -143,7 +144,7 @@ def me_password(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, user)
             messages.success(request, _("密码已保存"))
             return redirect("me")
-    context = {"form": form, "profile": services.profile_of(_user(request))}
+    context = {"form": form, "profile": profile}
     return shown_again(render(request, "accounts/password.html", context), error)
 
 
@@ -153,7 +154,7 @@ def me_password(request: HttpRequest) -> HttpResponse:
 def me_password_code(request: HttpRequest) -> HttpResponse:
     """Send a code to one's own phone, to prove who one is before something serious."""
     services.send_code(phone=_user(request).phone or "", address=client_address(request))
-    messages.success(request, _("验证码已发送，5 分钟内有效"))
+    messages.success(request, _("验证码已发送，5 分钟内有效"), extra_tags="code-sent")
     return redirect(_next(request, reverse("me_password")))
 
 

@@ -64,9 +64,17 @@ def _covers(span: OpeningSpan, weekday: int, clock: time) -> bool:
 
 
 def hours_on(shop: HasHours, at: datetime) -> list[OpeningSpan]:
-    """The opening hours of the day of a moment, in the shop's own time zone, earliest first."""
-    weekday = at.astimezone(ZoneInfo(shop.time_zone)).weekday()
+    """The opening hours of the business day of a moment, earliest first: after midnight still those of the evening."""
+    weekday = business_date(shop, at).weekday()
     return sorted((span for span in shop.opening_hours if span.weekday == weekday), key=lambda span: span.opens)
+
+
+def open_until(shop: HasHours, at: datetime) -> time | None:
+    """When the hours that run at `at` end, by the shop's clock; None while it is closed, and when it never closes."""
+    if not is_open_at(shop, at):
+        return None
+    local = at.astimezone(ZoneInfo(shop.time_zone))
+    return next((each.closes for each in shop.opening_hours if _covers(each, local.weekday(), local.time())), None)
 
 
 def next_opening(shop: HasHours, at: datetime) -> datetime | None:

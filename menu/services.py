@@ -42,7 +42,7 @@ from menu.errors import (
     ShopClosed,
     SoldOut,
 )
-from menu.hours import business_date, clock_ahead, hours_on, is_open_at, next_opening
+from menu.hours import business_date, clock_ahead, hours_on, is_open_at, next_opening, open_until
 from menu.only_shop import only_shop
 from menu.pricing import LineProblem, LineRequest, Quote, QuotedComponent, QuotedLine, QuotedOption, price
 from menu.selling_out import bring_back, sell_out
@@ -111,6 +111,7 @@ __all__ = [
     "next_opening",
     "on_sale",
     "only_shop",
+    "open_until",
     "prepared_menus",
     "price",
     "put_on_sale",

@@ -32,15 +32,21 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def shop_menu(request: HttpRequest, shop_id: int) -> HttpResponse:
-    """A shop's menu, or what of it a search finds; each dish can be put into the cart where it stands."""
+    """A shop's menu, each dish to be put into the cart where it stands. What a search doesn't find is there but hidden:
+    the page's own search goes on from it."""
     menu, now = services.get_menu(shop_id), timezone.now()
     wanted = request.GET.get("q", "").strip()[:LONGEST_SEARCH]
+    categories = services.on_sale(menu)
+    found = services.found(categories, wanted)
     context = {
         "shop": menu.shop,
         "is_open": services.is_open_at(menu.shop, now),
+        "open_until": services.open_until(menu.shop, now),
         "opens_at": services.next_opening(menu.shop, now),
         "hours_today": services.hours_on(menu.shop, now),
-        "categories": services.found(services.on_sale(menu), wanted),
+        "categories": categories,
+        "found": {category.id for category in found},
+        "found_items": {item.id for category in found for item in category.items},
         "q": wanted,
     }
     return render(request, "menu/menu.html", context)

@@ -107,7 +107,7 @@ def _put_in(request: HttpRequest, shop_id: int, lines: Sequence[LineRequest]) ->
     except DomainError as error:
         if isinstance(error, NotFound) or error.status >= SERVER_ERROR:
             raise
-        return str(error.detail)
+        return error.told
     request.session[LAST_SHOP] = shop_id
     return ""
 

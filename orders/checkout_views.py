@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 import accounts.services
 import menu.services
-from accounts.services import AddressDraft
+from accounts.services import AddressDraft, AddressInfo
 from menu.services import ShopInfo
 from orders import services
 from orders.basket import basket, differences
@@ -120,11 +121,10 @@ def _added(request: HttpRequest, new: NewAddressForm) -> int | None:
 
 
 def _checkout_form(request: HttpRequest, shop: ShopInfo, *, adding: bool, added: int | None) -> CheckoutForm:
-    rows = accounts.services.list_addresses(user_id=_user_id(request))
-    # The default first: it is the one already chosen.
-    rows = rows.order_by("-is_default", "-pk")
-    addresses = [(row.pk, f"{row.contact_name} {row.phone}\n{row.region}{row.detail}") for row in rows]
-    initial: dict[str, Any] = {"address": addresses[0][0] if addresses else None}
+    # The default first, then the newest.
+    known = sorted(accounts.services.address_book(user_id=_user_id(request)), key=lambda each: not each.is_default)
+    addresses = [(each.id, f"{each.contact_name} {each.phone}\n{each.region}{each.detail}") for each in known]
+    initial: dict[str, Any] = {"address": _preselected(known, shop)}
     if adding:
         # Not what is ordered by: what was filled in so far stays there.
         initial |= {name: request.POST[name] for name in KEPT if name in request.POST}
@@ -133,6 +133,13 @@ def _checkout_form(request: HttpRequest, shop: ShopInfo, *, adding: bool, added:
     times: list[datetime] = delivery_times(shop, now=timezone.now())
     data = None if adding else request.POST or None
     return CheckoutForm(data, initial=initial, addresses=addresses, times=times)
+
+
+def _preselected(known: Sequence[AddressInfo], shop: ShopInfo) -> int | None:
+    """The first to which the shop delivers; if it delivers to none, the first: then the page says what is wrong."""
+    near = (each for each in known if _area(shop, latitude=each.latitude, longitude=each.longitude) == "inside")
+    chosen = next(near, known[0] if known else None)
+    return chosen.id if chosen else None
 
 
 def _checkout(request: HttpRequest, shop_id: int, data: dict[str, Any]) -> Checkout:
@@ -169,7 +176,7 @@ def _checkout_page(
     """The page with the cart as it is now, whatever was sent: what is confirmed next is what is shown now."""
     shown = basket(cart_of(request, shop.id).view())
     if not shown.rows:
-        messages.info(request, str(refusal.detail) if refusal else _("购物车是空的"))
+        messages.info(request, refusal.told if refusal else _("购物车是空的"))
         return redirect("cart", shop.id)
     context = {"shop": shown.view.quote.shop, "basket": shown, "form": form, "refusal": refusal, "here": request.path}
     context |= {"new": new, "added": added, "area": _area_of(request, shop, form["address"].value())}

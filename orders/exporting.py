@@ -45,7 +45,7 @@ def my_data(*, user_id: int) -> Iterator[str]:
 
 def _orders(user_id: int) -> Iterator[dict[str, Any]]:
     using, before = shard_of_user(user_id), None
-    while orders := reading.newest_orders(user_id=user_id, before=before, limit=ORDERS_AT_ONCE):
+    while orders := reading.newest_orders(user_id=user_id, before=before, limit=ORDERS_AT_ONCE, refused=True):
         before = orders[-1].pk
         money = payments.services.money_of_orders([order.pk for order in orders], using=using)
         for document in reading.documents_of(orders, user_id=user_id):

@@ -129,21 +129,24 @@ class CheckoutForm(forms.Form):
         self.fields["deliver_at"].choices = [("", _("尽快送达")), *later]  # type: ignore[attr-defined]
 
 
-def _short(label: StrOrPromise, length: int, autocomplete: str, **kwargs: Any) -> forms.CharField:
-    widget = forms.TextInput(attrs={"autocomplete": autocomplete})
+def _short(
+    label: StrOrPromise, length: int, autocomplete: str, *, placeholder: StrOrPromise = "", **kwargs: Any
+) -> forms.CharField:
+    hint = {"placeholder": placeholder} if placeholder else {}
+    widget = forms.TextInput(attrs={"autocomplete": autocomplete} | hint)
     return forms.CharField(label=label, max_length=length, widget=widget, **kwargs)
 
 
-def _degrees(label: StrOrPromise, most: int) -> forms.FloatField:
+def _degrees(label: StrOrPromise, most: int, why: StrOrPromise) -> forms.FloatField:
     widget = forms.NumberInput(attrs={"step": "0.000001"})
-    return forms.FloatField(label=label, required=False, min_value=-most, max_value=most, widget=widget)
+    return forms.FloatField(label=label, required=False, min_value=-most, max_value=most, widget=widget, help_text=why)
 
 
 class PlaceForm(ServiceForm):
     """A place that is being typed; degrees."""
 
-    latitude = _degrees(_("纬度"), 90)
-    longitude = _degrees(_("经度"), 180)
+    latitude = _degrees(_("纬度"), 90, _("店铺按坐标判断地址是否在配送范围内；不填的话，部分商家无法确认能否送到"))
+    longitude = _degrees(_("经度"), 180, _("和纬度一起填写"))
 
 
 class NewAddressForm(PlaceForm):
@@ -157,9 +160,9 @@ class NewAddressForm(PlaceForm):
 
     contact_name = _short(_("联系人"), 32, "name")
     phone = _short(_("联系电话"), 20, "tel")
-    region = _short(_("所在地区"), 100, "address-level2", required=False)
-    detail = _short(_("详细地址"), 200, "street-address")
-    label = _short(_("标签"), 20, "off", required=False)
+    region = _short(_("所在地区"), 100, "address-level2", placeholder=_("如：北京市朝阳区"), required=False)
+    detail = _short(_("详细地址"), 200, "street-address", placeholder=_("街道、楼栋、门牌号"))
+    label = _short(_("标签"), 20, "off", placeholder=_("家、公司、学校"), required=False)
     token = forms.RegexField(MADE_WITH_THE_PAGE, widget=forms.HiddenInput)
 
     def is_begun(self) -> bool:
@@ -203,3 +206,8 @@ class CloseAccountForm(ServiceForm):
         required=False,
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "maxlength": "6"}),
     )
+
+    def __init__(self, *args: Any, has_password: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not has_password:
+            del self.fields["current_password"]

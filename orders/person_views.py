@@ -31,7 +31,7 @@ def my_data(request: HttpRequest) -> StreamingHttpResponse | HttpResponse:
     try:
         first = next(pieces)
     except RateLimited as error:
-        messages.error(request, str(error.detail))
+        messages.error(request, error.told)
         return redirect("me")
     headers = {"Content-Disposition": 'attachment; filename="waimai.json"', "X-Content-Type-Options": "nosniff"}
     return StreamingHttpResponse(chain([first], pieces), content_type="application/json", headers=headers)
@@ -44,7 +44,8 @@ def my_data(request: HttpRequest) -> StreamingHttpResponse | HttpResponse:
 def close_account(request: HttpRequest) -> HttpResponse:
     """Say what will be gone, ask who it is once more, then close the account."""
     user_id = cast("int", request.user.pk)
-    form = CloseAccountForm(request.POST or None)
+    profile = accounts.services.own_profile(user_id=user_id)
+    form = CloseAccountForm(request.POST or None, has_password=profile.has_password)
     error: DomainError | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -56,5 +57,5 @@ def close_account(request: HttpRequest) -> HttpResponse:
             logout(request)
             messages.success(request, _("账号已注销，感谢您的使用"))
             return redirect("/")
-    context = {"form": form, "profile": accounts.services.own_profile(user_id=user_id)}
+    context = {"form": form, "profile": profile}
     return shown_again(render(request, "orders/close_account.html", context), error)

@@ -71,9 +71,14 @@ def changes_since(*, order_id: int, seen: int) -> list[tuple[int, str, documents
     return found
 
 
-def orders_of(*, user_id: int, status: str | None = None) -> QuerySet[Order]:
-    """A customer's orders for paging; those still being placed are not shown. Order it by `-id`."""
+def orders_of(*, user_id: int, status: str | None = None, refused: bool = False) -> QuerySet[Order]:
+    """A customer's orders for paging; those still being placed are not shown. Order it by `-id`.
+
+    Nor are those that were refused while they were placed, unless asked for: to their customer they never were orders.
+    """
     rows: QuerySet[Order] = by_index(Order.objects.for_user(user_id), BY_USER).exclude(status=Status.PLACING)
+    if not refused:
+        rows = rows.filter(sold_out__isnull=True)
     if not status:
         return rows
     _expire_overdue(user_id)
@@ -81,13 +86,13 @@ def orders_of(*, user_id: int, status: str | None = None) -> QuerySet[Order]:
 
 
 def newest_orders(
-    *, user_id: int, before: int | None = None, limit: int, statuses: Collection[str] = ()
+    *, user_id: int, before: int | None = None, limit: int, statuses: Collection[str] = (), refused: bool = False
 ) -> list[Order]:
     """A customer's newest orders, at most `limit`, of those with ids below `before` and (if any are named) `statuses`.
 
     The last two months are looked at first, and all only when they have too few: on MySQL the months stand apart.
     """
-    rows = orders_of(user_id=user_id).order_by("-id")
+    rows = orders_of(user_id=user_id, refused=refused).order_by("-id")
     if statuses:
         _expire_overdue(user_id)
         rows = rows.filter(status__in=statuses)

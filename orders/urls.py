@@ -44,6 +44,7 @@ page_patterns: list[URLPattern | URLResolver] = [
     path("orders/", views.order_list, name="order_list"),
     path("orders/<int:order_id>/", views.order_detail, name="order_detail"),
     path("orders/<int:order_id>/status/", views.order_status, name="order_status"),
+    path("orders/<int:order_id>/number/", views.order_number, name="order_number"),
     path("me/data/", person_views.my_data, name="my_data"),
     path("me/close/", person_views.close_account, name="close_account"),
     path("s/<str:token>/", views.shared_order, name="shared_order"),

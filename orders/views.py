@@ -25,6 +25,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 import menu.services
 import payments.services
+from menu.services import ShopInfo
 from orders import services
 from orders.forms import CancelForm, PayForm
 from orders.services import Document
@@ -76,7 +77,7 @@ def refusals_shown(request: HttpRequest) -> Iterator[None]:
     except DomainError as error:
         if isinstance(error, NotFound) or error.status >= SERVER_ERROR:
             raise
-        messages.error(request, str(error.detail))
+        messages.error(request, error.told)
 
 
 @never_cache
@@ -126,10 +127,21 @@ def order_status(request: HttpRequest, order_id: int) -> HttpResponse:
 
 @never_cache
 @require_safe
+def order_number(request: HttpRequest, order_id: int) -> HttpResponse:
+    """The pick-up number, for a page that was there before the desk had heard of the order."""
+    if not request.user.is_authenticated:
+        return HttpResponseClientRefresh()
+    order = services.own_order(order_id=order_id, user_id=_user_id(request))
+    return render(request, "orders/_number.html", {"order": order})
+
+
+@never_cache
+@require_safe
 def shared_order(request: HttpRequest, token: str) -> HttpResponse:
     """How far an order is, for whoever was sent the link."""
     document = services.shared_order(token)
-    context = {"order": document, "zone": _zone_of(document["shop"])}
+    shop = _shop_of(document["shop"])
+    context = {"order": document, "zone": shop and shop.time_zone}
     response = render(request, "orders/shared.html", context)
     # The address is the key: neither a search engine nor the next page shall have it.
     response["X-Robots-Tag"], response["Referrer-Policy"] = "noindex, nofollow", "no-referrer"
@@ -217,11 +229,12 @@ def _paid_at_the_till(request: HttpRequest, document: Document) -> str:
 
 def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
     """What the templates need of an order. `seen` changes whenever the customer would see something else."""
-    till = _paid_at_the_till(request, document)
+    till, shop = _paid_at_the_till(request, document), _shop_of(document["shop"])
     left = datetime.fromisoformat(document["expires_at"]) - timezone.now()
     seconds_left = max(0, int(left.total_seconds()))
     seen = f"{document['status']}-{document['payment_status']}-{len(document['timeline'])}"
     seen += "".join(f"-{asked['state']}" for asked in document["amendments"])
+    under_way = document["status"] in services.WITH_THE_SHOP
     live = document["status"] not in ENDED or document["payment_status"] == PaymentStatus.REFUNDING or bool(till)
     return {
         "order": document,
@@ -233,14 +246,16 @@ def _shown(request: HttpRequest, document: Document) -> dict[str, Any]:
         "clock_left": f"{seconds_left // 60}:{seconds_left % 60:02d}",
         "providers": payments.services.provider_labels(),
         "token": secrets.token_urlsafe(24),
-        "zone": _zone_of(document["shop"]),
-        "share": reverse("shared_order", args=[services.share_token(document["id"])]),
+        "shop": shop,
+        # The clock the customer lives by; without the shop the project's own.
+        "zone": shop and shop.time_zone,
+        "share": reverse("shared_order", args=[services.share_token(document["id"])]) if under_way else "",
     }
 
 
-def _zone_of(shop_id: int) -> str | None:
-    """The clock the customer lives by; None (the project's own) when the shop is gone."""
+def _shop_of(shop_id: int) -> ShopInfo | None:
+    """The order's shop; None when it is gone."""
     try:
-        return menu.services.get_shop(shop_id).time_zone
+        return menu.services.get_shop(shop_id)
     except NotFound:
         return None

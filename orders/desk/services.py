@@ -43,6 +43,7 @@ __all__ = [
     "deliver",
     "document",
     "last_change",
+    "number_of",
     "rebuild",
     "reject",
     "sell_out",
@@ -88,6 +89,11 @@ def _shops_of(staff_id: int) -> frozenset[int] | None:
 
 def _rows_of(shops: frozenset[int] | None) -> QuerySet[DeskOrder]:
     return DeskOrder.objects.all() if shops is None else DeskOrder.objects.filter(shop_id__in=shops)
+
+
+def number_of(order_id: int) -> int | None:
+    """An order's pick-up number; None while the desk hasn't heard of it, and of one from before there were any."""
+    return DeskOrder.objects.filter(order_id=order_id).values_list("number", flat=True).first()
 
 
 def accept(*, order_id: int, staff_id: int, minutes: int | None = None) -> DeskOrder:

@@ -46,6 +46,12 @@ def actor_label(value: str) -> str:
 
 
 @register.filter
+def lines_now(order: Document) -> list[Document]:
+    """What is brought: the lines with what the customer agreed to."""
+    return documents.lines_now(order)
+
+
+@register.filter
 def portions(order: Document) -> int:
     """How many portions an order has."""
     return documents.portions(order)

@@ -41,7 +41,7 @@ function filter() {
   }
   document.getElementById("nothing-found").hidden = found > 0 || !wanted;
 }
-if (search && !search.value) {
+if (search) {
   search.form.addEventListener("submit", (event) => event.preventDefault());
   search.form.querySelector("button").hidden = true;
   search.addEventListener("input", filter);

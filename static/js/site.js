@@ -18,6 +18,22 @@ tick();
 setInterval(tick, 1000);
 document.addEventListener("htmx:afterSwap", tick);
 
+// A code was just sent: the button counts down until the next may be asked for.
+const again = document.querySelector("[data-resend-after]");
+if (again && document.querySelector("[data-code-sent]")) {
+  const said = again.textContent.trim();
+  const end = performance.now() + 1000 * Number(again.dataset.resendAfter);
+  const count = () => {
+    const left = Math.ceil((end - performance.now()) / 1000);
+    again.disabled = left > 0;
+    again.textContent = left > 0 ? `${said} (${left})` : said;
+    if (left > 0) {
+      setTimeout(count, 250);
+    }
+  };
+  count();
+}
+
 // A click that came to nothing says so; a poll that did is simply tried again.
 for (const name of ["htmx:responseError", "htmx:sendError"]) {
   document.addEventListener(name, (event) => {
@@ -30,6 +46,11 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.requestConfig.verb !== "get") {
     document.getElementById("request-failed").hidden = true;
   }
+});
+
+// What was refused may stand far from what was pressed: the first wrong field comes into sight.
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+  target.querySelector("[aria-invalid=true]")?.focus();
 });
 
 // An order's page follows by a stream where it gets one, and asks every few seconds where it doesn't.

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts import services
+from accounts.codes import RESEND_AFTER
 from accounts.models import Address, User
 from accounts.sms import MemorySender
 from tests.accounts.factories import MEI, PASSWORD, TAO, address_body, customer, home_of, staff
@@ -132,7 +133,18 @@ def test_a_second_code_within_the_minute_is_said_with_429(phones: type[MemorySen
     answer = Client().post("/login/code/", {"phone": MEI})
     assert answer.status_code == 429
     assert 0 < int(answer["Retry-After"]) <= 60
-    assert "请求过于频繁" in text(answer)
+    assert f"请求过于频繁，请 {answer['Retry-After']} 秒后再试" in text(answer)
+
+
+def test_only_after_a_code_was_sent_the_button_waits(meis: Client, phones: type[MemorySender]) -> None:
+    waits = f'data-resend-after="{int(RESEND_AFTER.total_seconds())}"'
+    for path in ("/login/", "/me/password/", "/me/close/"):
+        shown = text(page(meis, path))
+        assert (waits in shown, "data-code-sent" in shown) == (True, False), path
+    sent = meis.post("/me/password/code/", follow=True)
+    assert "data-code-sent" in text(sent)
+    assert "data-code-sent" not in text(meis.post("/login/code/", {"phone": MEI}))
+    assert "data-code-sent" in text(meis.post("/login/code/", {"phone": TAO}))
 
 
 def test_who_asks_too_early_can_still_enter_the_first_code(phones: type[MemorySender]) -> None:
@@ -213,9 +225,34 @@ def test_a_password_by_code(mei: User, meis: Client, phones: type[MemorySender])
 
 
 def test_a_wrong_proof_is_said_on_the_password_page(meis: Client) -> None:
-    answer = meis.post("/me/password/", {"new_password": "eight-treasures-4", "current_password": "guess"})
-    assert "账号或密码错误" in text(answer)
+    for proof, said in {"guess": "密码或验证码不正确", "": "请填写当前密码或验证码"}.items():
+        answer = meis.post("/me/password/", {"new_password": "eight-treasures-4", "current_password": proof})
+        assert said in text(answer)
+        assert "账号或密码错误" not in text(answer)
     assert User.objects.get().check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("path", ["/me/password/", "/me/close/"])
+def test_who_has_no_password_is_not_asked_for_it(db_all: object, path: str) -> None:
+    client = Client()
+    client.force_login(customer(MEI, password=None))
+    assert "current_password" not in fields(page(client, path))
+    answer = client.post(path, {"new_password": "eight-treasures-4"})
+    assert "请填写验证码" in text(answer)
+    client.force_login(customer(TAO))
+    assert "current_password" in fields(page(client, path))
+
+
+def test_a_short_password_is_refused_in_the_readers_language(meis: Client) -> None:
+    for language, said in {"zh-hans": "密码太短，至少 8 个字符", "en": "at least 8 characters"}.items():
+        body = {"new_password": "a1!", "current_password": PASSWORD}
+        assert said in text(meis.post("/me/password/", body, headers={"accept-language": language}))
+
+
+@pytest.mark.parametrize("blank", ["   ", "\u3000", "\u200b", "\u2060 \u3164"])
+def test_a_nickname_that_shows_nothing_is_refused(meis: Client, blank: str) -> None:
+    assert 'id="id_nickname_error"' in text(meis.post("/me/", {"nickname": blank}))
+    assert User.objects.get().nickname == "梅"
 
 
 def test_an_address_is_entered_and_one_comes_back_to_checkout(meis: Client) -> None:
@@ -251,6 +288,13 @@ def test_an_address_is_changed(mei: User, meis: Client) -> None:
     assert answer["Location"] == "/addresses/"
     changed = services.get_address(user_id=mei.pk, address_id=home.id)
     assert (changed.detail, changed.latitude, changed.is_default) == ("光华路 9 号", 39.915, True)
+
+
+def test_the_address_book_marks_what_has_no_place(mei: User, meis: Client) -> None:
+    home_of(mei)
+    assert "未定位" not in text(page(meis, "/addresses/"))
+    home_of(mei, latitude=None, longitude=None)
+    assert text(page(meis, "/addresses/")).count("未定位，部分商家无法确认配送范围") == 1
 
 
 def test_another_address_becomes_the_default(mei: User, meis: Client) -> None:

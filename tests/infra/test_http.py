@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from django.utils.translation import override
 from pytest_django import Settings
 
 from waimai.infra import http
@@ -210,3 +211,12 @@ def test_pages_carry_a_content_security_policy() -> None:
     policy = Client().get("/nowhere/")["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "object-src 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(7, "7 秒"), (90, "90 秒"), (91, "2 分钟"), (5400, "90 分钟"), (5401, "2 小时"), (86_400, "24 小时")],
+)
+def test_how_long_to_wait_is_told_in_words(seconds: int, told: str) -> None:
+    with override("zh-hans"):
+        assert RateLimited(retry_after=seconds).told == f"请求过于频繁，请 {told}后再试"

@@ -20,6 +20,10 @@ from tests.support.server import Server
 pytestmark = [pytest.mark.data, pytest.mark.services("chromium")]
 SUBMIT = "form.columns button.primary"
 SLOWLY_MS = 300
+IN_SIGHT = """() => {
+  const { top, bottom } = document.activeElement.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight;
+}"""
 
 
 @pytest.fixture
@@ -70,6 +74,20 @@ def test_an_address_is_added_without_leaving(
     visit(server.url, go, size=size, locale=locale, session=session_of(mei), may_complain=True)
     (placed,) = map(order, orders_of(mei))
     assert (placed.address_text, placed.note) == ("望京街 10 号", "少辣")
+
+
+def test_a_field_that_is_wrong_comes_into_sight(path: str, mei: Person, server: Server) -> None:
+    def go(page: Any) -> None:
+        page.goto(urljoin(server.url, path))
+        page.locator("#where summary").click()
+        for name, value in {"contact_name": "梅", "phone": "139", "detail": "望京街 10 号"}.items():
+            page.locator(f"[name=new-{name}]").fill(value)
+        page.locator("[name=add_address]").click()
+        page.locator("#id_new-phone_error").wait_for()
+        assert page.evaluate("document.activeElement.name") == "new-phone"
+        page.wait_for_function(IN_SIGHT)  # It scrolls smoothly.
+
+    visit(server.url, go, session=session_of(mei), may_complain=True)
 
 
 def test_tapped_twice_gone_back_reloaded_it_is_one_order(path: str, mei: Person, server: Server) -> None:

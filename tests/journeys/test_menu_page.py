@@ -18,6 +18,7 @@ SCREENS = pytest.mark.parametrize(
 )
 LARGEST_PAINT_MS = 1000
 LARGEST_SHIFT = 0.02
+ONE_LINE_PX = 45
 LARGEST_OWN_BYTES = 100_000
 MEASURED = """() => new Promise((resolve) => {
   let paint = 0, shift = 0;
@@ -185,6 +186,26 @@ def test_the_search_needs_no_round_trip(spicy: Stall, server: Server) -> None:
         assert [url for url in asked if not url.endswith((".svg", ".png"))] == []
 
     visit(server.url, go)
+
+
+def test_a_search_in_the_address_goes_on_as_one_types(spicy: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        page.goto(f"{page.url}?q=小菜 29")
+        shown = page.locator(".item:visible h3")
+        assert shown.all_inner_texts() == ["小菜 29"]
+        page.fill("#search", "小菜 3")
+        assert shown.all_inner_texts() == ["小菜 3"]
+        page.fill("#search", "")
+        assert (shown.count(), page.locator(".categories a:visible").count()) == (33, 2)
+
+    visit(server.url, go)
+
+
+def test_without_javascript_the_search_button_keeps_to_one_line(spicy: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        assert page.locator(".search button").bounding_box()["height"] <= ONE_LINE_PX
+
+    visit(server.url, go, script=False)
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

@@ -123,3 +123,17 @@ def test_a_real_browser_follows_the_order(stall: Stall, mei: Person, server: Ser
     assert journey.error is None, journey.error
     assert journey.complaints == []
     assert [order(number).status for number in orders_of(mei)] == ["paid"]
+
+
+@pytest.mark.services("chromium")
+def test_the_button_counts_down_after_a_code_was_sent(server: Server, phones: type[MemorySender]) -> None:
+    def go(page: Any) -> None:
+        page.locator("[name=phone]").fill(PHONE)
+        button = page.get_by_role("button", name="获取验证码")
+        button.click()
+        page.get_by_text(re.compile(r"获取验证码 \((60|5[0-9])\)")).wait_for()
+        assert button.is_disabled()
+        chromium.look_over(page)
+
+    chromium.visit(urljoin(server.url, "/login/"), go)
+    assert len(phones.sent) == 1

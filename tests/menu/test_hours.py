@@ -56,6 +56,29 @@ def test_hours_cross_midnight(at: str, is_open: bool) -> None:
     assert is_open_at(shop, utc(at)) is is_open
 
 
+@pytest.mark.parametrize(
+    ("at", "until"),
+    [
+        ("2026-01-05T04:00", dt.time(14)),  # Monday 12:00
+        ("2026-01-05T17:45", dt.time(3)),  # Tuesday 01:45: Monday's night
+        ("2026-01-05T07:00", None),  # Monday 15:00: between the two
+        ("2026-01-05T19:00", None),  # Tuesday 03:00
+    ],
+)
+def test_the_end_of_the_hours_that_run(at: str, until: dt.time | None) -> None:
+    hours = (span(MONDAY, "10:00", "14:00"), span(MONDAY, "18:00", "03:00"))
+    assert services.open_until(shop_info(opening_hours=hours), utc(at)) == until
+    assert services.open_until(shop_info(opening_hours=hours, is_open=False), utc(at)) is None
+    assert services.open_until(shop_info(), utc(at)) is None
+
+
+def test_the_hours_of_a_day_last_until_the_next_begins() -> None:
+    monday = span(MONDAY, "18:00", "03:00")
+    shop = shop_info(opening_hours=(monday,))
+    assert services.hours_on(shop, utc("2026-01-05T17:45")) == [monday]  # Tuesday 01:45
+    assert services.hours_on(shop, utc("2026-01-05T20:00")) == []  # Tuesday 04:00
+
+
 def test_sunday_night_reaches_into_monday() -> None:
     shop = shop_info(opening_hours=(span(SUNDAY, "20:00", "03:00"),))
     assert is_open_at(shop, utc("2026-01-04T18:30"))  # Monday 02:30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 import time_machine
@@ -12,6 +13,7 @@ from django.test import Client
 from menu import services
 from menu.models import Shop
 from tests.menu.factories import make_dish, make_group, make_set_meal, make_shop
+from tests.support.browsing import Browser
 
 pytestmark = pytest.mark.data
 
@@ -96,9 +98,8 @@ def test_a_search_finds_names_and_descriptions(wanted: str) -> None:
     shop = make_shop()
     make_dish(shop, "麻婆豆腐", description="又嫩又辣")
     make_dish(shop, "酸菜鱼")
-    html = Client().get(f"/shops/{shop.pk}/", {"q": wanted}).content.decode()
-    assert "麻婆豆腐" in html
-    assert "酸菜鱼" not in html
+    text = Browser().open(f"/shops/{shop.pk}/?{urlencode({'q': wanted})}").text
+    assert ("麻婆豆腐" in text, "酸菜鱼" in text) == (True, False)
 
 
 def test_a_search_that_finds_nothing_says_so() -> None:
@@ -107,6 +108,12 @@ def test_a_search_that_finds_nothing_says_so() -> None:
     html = page(f"/shops/{shop.pk}/?q=pizza")
     assert '<p class="empty" id="nothing-found" role="status">' in html
     assert "还没有可点的菜品" not in html
+
+
+def test_what_costs_nothing_is_not_named() -> None:
+    shop = make_shop(minimum_order=Decimal(0), packing_fee=Decimal(0))
+    for html in (menu_page(shop), (make_shop("隔壁"), page("/"))[1]):
+        assert ("起送 ¥0.00" in html, "打包费每份 ¥0.00" in html, "配送费 ¥6.00" in html) == (False, False, True)
 
 
 @pytest.mark.parametrize("item_id", [0, 2**63])
@@ -160,6 +167,19 @@ def test_a_closed_shop_says_when_it_opens_in_its_own_time() -> None:
     services.menu_changed(shop.pk)
     with time_machine.travel(dt.datetime(2026, 1, 5, 4, tzinfo=dt.UTC), tick=False):
         assert "已打烊，01-05 17:00 开始营业。" in menu_page(shop)
+
+
+def test_after_midnight_the_evening_goes_on() -> None:
+    shop = make_shop()
+    shop.opening_hours.create(weekday=0, opens=dt.time(18), closes=dt.time(3))
+    services.menu_changed(shop.pk)
+    with time_machine.travel(dt.datetime(2026, 1, 5, 17, 45, tzinfo=dt.UTC), tick=False):  # Tuesday 01:45
+        html = menu_page(shop)
+    assert ("营业至 03:00" in html, "18:00–03:00" in html, "休息" in html) == (True, True, False)
+
+
+def test_a_shop_that_never_closes_says_no_end() -> None:
+    assert "营业至" not in menu_page(make_shop())
 
 
 def test_a_shop_closed_by_hand() -> None:

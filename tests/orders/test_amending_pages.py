@@ -55,6 +55,13 @@ def test_a_proposal_is_shown_and_agreed_to(dinner: int, stall: Stall, lan: Perso
     assert (len(refunds_of(dinner)), audit()) == (1, [])
 
 
+def test_the_list_names_what_is_brought(dinner: int, stall: Stall, lan: Person, browser: Browser) -> None:
+    propose(dinner, lan, quantity=2, replacement=stall.tofu)
+    assert "酸菜鱼 × 2、米饭 × 3" in browser.open("/orders/").text
+    browser.submit(shown(browser, dinner), "/amendments/1/", {"accept": "yes"})
+    assert "米饭 × 3、麻婆豆腐 × 2 " in browser.open("/orders/").text
+
+
 def test_a_proposal_to_drop_something_is_declined(dinner: int, lan: Person, browser: Browser) -> None:
     propose(dinner, lan, line=2, quantity=2, reason="")
     page = shown(browser, dinner)

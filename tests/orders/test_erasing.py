@@ -260,7 +260,7 @@ def test_the_page_says_what_goes_and_wants_a_proof(mei: Person, stall: Stall, la
     page = browser.follow(browser.open("/me/"), "注销账号")
     assert "历史订单保留金额和商品" in page.text
     page = browser.submit(page, "/me/close/", {"current_password": "wrong"})
-    assert "账号或密码错误" in page.text
+    assert "密码或验证码不正确" in page.text
     page = browser.submit(page, "/me/close/", {"current_password": PASSWORD})
     assert "账号已注销" in page.text
     assert browser.open("/me/").path.startswith("/login/")

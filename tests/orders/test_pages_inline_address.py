@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+import accounts.services
 from accounts.models import Address
 from orders import services
+from tests.accounts.factories import home_of
 from tests.factories import Person, Stall, order, orders_of
 from tests.orders.test_pages_checkout import CHECKOUT, add, address_of, change_shop
 from tests.support.browsing import Browser, Page
@@ -75,6 +77,40 @@ def test_typed_but_not_saved_nothing_goes_to_the_other_address(stall: Stall, mei
     assert not orders_of(mei)
     send(browser, stall, page)
     assert [order(one).address_text for one in orders_of(mei)] == ["望京街 10 号"]
+
+
+def test_an_address_that_the_shop_delivers_to_is_chosen_first(stall: Stall, mei: Person, browser: Browser) -> None:
+    change_shop(stall, delivery_area=AROUND)
+    unplaced = home_of(mei.user, latitude=None, longitude=None, is_default=True).id
+    older, _far = home_of(mei.user), home_of(mei.user, latitude=31.0, longitude=121.0)
+    newer = home_of(mei.user)
+
+    def chosen() -> list[str]:
+        return browser.open(address_of(stall)).form(CHECKOUT).values["address"]
+
+    assert chosen() == [str(newer.id)]
+    accounts.services.set_default_address(user_id=mei.id, address_id=older.id)
+    assert chosen() == [str(older.id)]
+    Address.objects.filter(user_id=mei.id).update(latitude=31, longitude=121)
+    accounts.services.set_default_address(user_id=mei.id, address_id=unplaced)
+    assert chosen() == [str(unplaced)]
+
+
+def test_each_address_can_be_edited_and_one_comes_back(stall: Stall, mei: Person, browser: Browser) -> None:
+    page = browser.follow(browser.open(address_of(stall)), "编辑")
+    assert browser.submit(page, f"/addresses/{mei.address_id}/").path == address_of(stall)
+
+
+def test_both_forms_give_the_same_examples(stall: Stall, browser: Browser) -> None:
+    for path in (address_of(stall), "/addresses/new/"):
+        html = browser.open(path).html
+        for example in ("如：北京市朝阳区", "街道、楼栋、门牌号", "家、公司、学校"):
+            assert f'placeholder="{example}"' in html
+
+
+def test_both_forms_say_why_coordinates_matter(stall: Stall, browser: Browser) -> None:
+    for path in (address_of(stall), "/addresses/new/"):
+        assert "部分商家无法确认能否送到" in browser.open(path).text
 
 
 @pytest.mark.parametrize(

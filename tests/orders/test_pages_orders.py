@@ -13,8 +13,9 @@ import pytest
 
 import menu.services
 import payments.services
-from menu.models import Item
+from menu.models import Item, Shop
 from orders import services, views
+from orders.models import Order
 from tests.factories import (
     FISH_TOTAL,
     Person,
@@ -24,6 +25,7 @@ from tests.factories import (
     completed,
     delivering,
     down,
+    history,
     notice,
     order,
     orders_of,
@@ -111,7 +113,25 @@ def test_times_are_the_shops(stall: Stall, mei: Person, browser: Browser) -> Non
     assert f"下单时间 {at.astimezone():%Y-%m-%d %H:%M}" in shown(browser, order_id).text
 
 
-@pytest.mark.parametrize("what", ["", "status/", "cancel/"])
+def test_the_pickup_number_is_told_as_soon_as_there_is_one(stall: Stall, mei: Person, browser: Browser) -> None:
+    order_id = paid(mei, stall)
+    waiting = f"/orders/{order_id}/number/"
+    page = shown(browser, order_id)
+    assert ("取餐号" in page.text, waiting in page.html, waiting in browser.open(waiting).html) == (False, True, True)
+    settle()  # The desk hears of it.
+    for page in (browser.open(waiting), shown(browser, order_id)):
+        assert ("取餐号 #001" in page.text, waiting in page.html) == (True, False)
+    services.cancel(order_id=order_id, user_id=mei.id)
+    assert "取餐号" not in shown(browser, order_id).text
+
+
+def test_nobody_waits_for_a_number_of_what_is_not_paid(stall: Stall, mei: Person, browser: Browser) -> None:
+    order_id = placed(mei, stall)
+    assert "/number/" not in shown(browser, order_id).html
+    assert Browser().client.get(f"/orders/{order_id}/number/")["HX-Refresh"] == "true"
+
+
+@pytest.mark.parametrize("what", ["", "status/", "number/", "cancel/"])
 def test_another_customers_order_is_not_found(stall: Stall, mei: Person, tao: Person, what: str) -> None:
     order_id = placed(mei, stall)
     page = Browser(tao.user).open(f"/orders/{order_id}/{what}")
@@ -146,6 +166,45 @@ def test_a_button_pressed_after_the_session_ended_leads_back_to_the_order(
     del browser.client.cookies["sessionid"]
     answer = browser.submit(page, f"/orders/{order_id}/remind/")
     assert answer.path == f"/login/?next=/orders/{order_id}/"
+
+
+def test_the_shop_can_be_called_above_all_once_it_has_accepted(
+    stall: Stall, mei: Person, lan: Person, browser: Browser
+) -> None:
+    Shop.objects.filter(pk=stall.shop_id).update(phone="010 8888 6666", address="望京街 1 号")
+    waiting, cooking = shown(browser, paid(mei, stall, key="1")), shown(browser, accepted(mei, stall, lan, key="2"))
+    for page in (waiting, cooking, browser.open(f"/shops/{stall.shop_id}/")):
+        assert page.links["010 8888 6666"] == "tel:01088886666"
+        assert "望京街 1 号" in page.html
+    assert ("致电商家" in waiting.links, cooking.links["致电商家"]) == (False, "tel:01088886666")
+
+
+def test_without_a_phone_there_is_nothing_to_call(stall: Stall, mei: Person, lan: Person, browser: Browser) -> None:
+    Shop.objects.filter(pk=stall.shop_id).update(phone="", address="")
+    assert "tel:" not in shown(browser, accepted(mei, stall, lan)).html
+
+
+def test_progress_is_shared_only_while_there_is_any(stall: Stall, mei: Person, lan: Person, browser: Browser) -> None:
+    unpaid, waiting = placed(mei, stall, key="1"), paid(mei, stall, key="2")
+    done = completed(mei, stall, lan, key="3")
+    offered = ["分享进度" in shown(browser, order_id).links for order_id in (unpaid, waiting, done)]
+    assert offered == [False, True, False]
+
+
+def test_the_timeline_begins_where_the_customer_does(stall: Stall, mei: Person, browser: Browser) -> None:
+    menu.services.set_stock(item_id=stall.fish, available=3)  # Portions are held first.
+    order_id = paid(mei, stall)
+    assert history(order_id)[0] == "placing"
+    page = shown(browser, order_id)
+    assert "提交中" not in page.text
+    assert "提交中" not in browser.follow(page, "分享进度").text
+
+
+def test_packing_that_costs_nothing_is_not_named(stall: Stall, mei: Person, browser: Browser) -> None:
+    order_id = placed(mei, stall)
+    assert "打包费" in shown(browser, order_id).text
+    Order.objects.by_id(order_id).update(packing_fee=0)
+    assert "打包费" not in shown(browser, order_id).text
 
 
 # --- following the state ---

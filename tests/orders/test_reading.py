@@ -7,6 +7,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+import menu.services
 from orders import saga, services
 from orders.states import Status
 from tests.accounts.factories import Api, problem, read
@@ -18,11 +19,13 @@ from tests.factories import (
     neighbour_of,
     numbers,
     order,
+    orders_of,
     paid,
     place,
     placed,
     start_payment,
 )
+from tests.support.browsing import Browser
 from waimai.infra import ids
 from waimai.infra.sharding import forget_bucket_map
 
@@ -49,6 +52,23 @@ def statements(who: Person, path: str) -> int:
 def test_the_newest_comes_first(mei: Person, stall: Stall) -> None:
     made = [placed(mei, stall, key=f"k-{n}") for n in range(3)]
     assert listed(mei) == made[::-1]
+
+
+def test_what_was_refused_while_it_was_placed_is_in_no_list(mei: Person, stall: Stall) -> None:
+    menu.services.set_stock(item_id=stall.fish, available=0)
+    with pytest.raises(menu.services.SoldOut):
+        place(mei, stall, key="k-1")
+    made = placed(mei, stall, (stall.tofu, 2), key="k-2")
+    services.cancel(order_id=made, user_id=mei.id)
+    (refused,) = set(orders_of(mei)) - {made}
+    assert (listed(mei), listed(mei, "?status=cancelled")) == ([made], [made])
+    browser = Browser(mei.user)
+    for tab in ("", "cancelled"):
+        html = browser.open(f"/orders/?show={tab}").html
+        assert (f"/orders/{made}/" in html, f"/orders/{refused}/" in html) == (True, False)
+    # It is kept, so it is told to who asks for it, or for everything.
+    assert read(mei.api.get(f"orders/{refused}/"))["status"] == "cancelled"
+    assert str(refused) in "".join(services.my_data(user_id=mei.id))
 
 
 def test_nobody_sees_someone_elses(mei: Person, tao: Person, stall: Stall) -> None:

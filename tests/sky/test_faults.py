@@ -421,6 +421,15 @@ def test_pages_follow_each_other(phone: SkyClient, stall: Stall) -> None:
         assert phone.refused("GET", f"/user/order/historyOrders?{odd}")
 
 
+def test_what_was_sold_out_is_not_in_the_history(phone: SkyClient, owner: Person, stall: Stall) -> None:
+    made = phone.order(stall.fish, phone.address())
+    menu.services.set_stock(item_id=stall.fish, available=0)
+    with pytest.raises(menu.services.SoldOut):
+        factories.placed(Person(owner.user, phone.address()), stall, key="another")
+    page = phone.ok("GET", "/user/order/historyOrders?page=1&pageSize=10&status=")
+    assert (page["total"], [row["id"] for row in page["records"]]) == (1, [made])
+
+
 def test_passwords_are_hashed_with_salt() -> None:
     one, two = (User.objects.create_user(phone=f"1391111000{n}", password="four-treasures-8") for n in (7, 8))
     assert one.password != two.password

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+COUNTED_IN_SECONDS, COUNTED_IN_MINUTES = 90, 90
 
 
 class ShardNotChosen(RuntimeError):
@@ -39,6 +43,11 @@ class DomainError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+    @property
+    def told(self) -> str:
+        """What a page says; programs have the members of the document and the headers."""
+        return str(self.detail)
 
 
 class ValidationFailed(DomainError):
@@ -87,6 +96,19 @@ class RateLimited(DomainError):
     def __init__(self, *, retry_after: int | None = None, limit: int | None = None) -> None:
         super().__init__(retry_after=retry_after)
         self.limit = limit
+
+    @property
+    def told(self) -> str:
+        """With the time to wait, in a unit that people count in; a kind of its own has its own words."""
+        if type(self) is not RateLimited:
+            return super().told
+        seconds = self.retry_after or 0
+        minutes = math.ceil(seconds / 60)
+        if seconds <= COUNTED_IN_SECONDS:
+            return gettext("请求过于频繁，请 %(number)d 秒后再试") % {"number": seconds}
+        if minutes <= COUNTED_IN_MINUTES:
+            return gettext("请求过于频繁，请 %(number)d 分钟后再试") % {"number": minutes}
+        return gettext("请求过于频繁，请 %(number)d 小时后再试") % {"number": math.ceil(minutes / 60)}
 
 
 class BodyTooLarge(DomainError):

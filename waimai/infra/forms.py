@@ -21,4 +21,4 @@ class ServiceForm(forms.Form):
         for name, messages in fields.items():
             self.add_error(name if name in self.fields else None, messages)
         if not fields:
-            self.add_error(None, str(error.detail))
+            self.add_error(None, error.told)
