@@ -70,11 +70,20 @@ def hours_on(shop: HasHours, at: datetime) -> list[OpeningSpan]:
 
 
 def open_until(shop: HasHours, at: datetime) -> time | None:
-    """When the hours that run at `at` end, by the shop's clock; None while it is closed, and when it never closes."""
-    if not is_open_at(shop, at):
+    """When the shop closes that is open at `at`, by its clock; None while it is closed, and when it never closes.
+
+    Hours that begin where others end go on.
+    """
+    if not shop.opening_hours or not is_open_at(shop, at):
         return None
-    local = at.astimezone(ZoneInfo(shop.time_zone))
-    return next((each.closes for each in shop.opening_hours if _covers(each, local.weekday(), local.time())), None)
+    moment = start = at.astimezone(ZoneInfo(shop.time_zone))
+    while moment - start < timedelta(days=DAYS_LOOKED_AHEAD):
+        span = next((each for each in shop.opening_hours if _covers(each, moment.weekday(), moment.time())), None)
+        if span is None:
+            return moment.time()
+        end = datetime.combine(moment.date(), span.closes, tzinfo=moment.tzinfo)
+        moment = end if end > moment else end + timedelta(days=1)
+    return None
 
 
 def next_opening(shop: HasHours, at: datetime) -> datetime | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.contrib.admin import RelatedFieldListFilter
+from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, Model, Q, QuerySet
 from django.forms import ModelChoiceField
 from django.http import Http404, HttpRequest
@@ -116,6 +117,13 @@ class OwnRows(OwnShopsOnly):
         if found is None and _rights(request) is not None:
             raise Http404
         return found
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """On the page of a new row nobody knew its shop when the inlines were offered. Raises PermissionDenied."""
+        shops = own_shops(request, formset.model, "add")
+        if not change and formset.has_changed() and shops is not None and shop_id_of(form.instance) not in shops:
+            raise PermissionDenied
+        super().save_formset(request, form, formset, change)  # type: ignore[misc]  # A mixin's.
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *where: Any, **more: Any) -> Any:
         """Buttons press on what may be changed. Deletions are checked by Django, row by row."""

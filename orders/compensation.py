@@ -16,7 +16,7 @@ from django.db.models import F, QuerySet
 import menu.services
 import payments.services
 from orders.models import Order, Saga
-from orders.states import PaymentStatus
+from orders.states import PaymentStatus, in_words
 from waimai.infra import crashpoints, timers
 from waimai.infra.clock import db_now
 from waimai.infra.db import run_atomic
@@ -57,7 +57,7 @@ def _goes_back(order: Order, restock: bool | None) -> bool:
 
 
 def _refund(order: Order, *, using: str, reason: str) -> None:
-    payments.services.refund_order(order_id=order.pk, purpose="cancel", reason=reason, using=using)
+    payments.services.refund_order(order_id=order.pk, purpose="cancel", reason=in_words(reason), using=using)
     Order.objects.on(using).filter(pk=order.pk).update(payment_status=PaymentStatus.REFUNDING)
     order.payment_status = PaymentStatus.REFUNDING
 

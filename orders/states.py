@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 from django_fsm import FSMField, transition
 
 
@@ -60,6 +62,12 @@ class Reason(models.TextChoices):
     TOO_FAR = "too_far", _("超出配送范围")
     NO_COURIER = "no_courier", _("骑手不足无法配送")
     CUSTOMER_CALLED = "customer_called", _("顾客电话取消")
+
+
+def in_words(reason: str) -> str:
+    """A reason for those who know nothing of our codes and have no language of their own here."""
+    with override(settings.LANGUAGE_CODE):
+        return str(Reason(reason).label) if reason in Reason.values else reason
 
 
 WITH_THE_SHOP = (Status.PAID, Status.ACCEPTED, Status.DELIVERING)

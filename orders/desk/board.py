@@ -24,7 +24,7 @@ from orders.events import (
     OrderReminded,
 )
 from orders.services import Document
-from orders.states import Actor, Reason
+from orders.states import Actor, Reason, in_words
 from waimai.infra import crashpoints
 from waimai.infra.barrier import with_barrier
 from waimai.infra.clock import db_now
@@ -139,7 +139,8 @@ def cancellations(shops: frozenset[int] | None, *, within: timedelta) -> list[Bo
 def document(event: BoardEvent) -> Document:
     """An event as the stream shows it."""
     subject = "item" if event.kind == BoardEvent.Kind.SOLD_OUT else "order"
-    return {"shop": event.shop_id, subject: event.subject_id, "at": event.at.isoformat(), **event.data}
+    told = event.data | ({"reason": in_words(event.data["reason"])} if event.data.get("reason") else {})
+    return {"shop": event.shop_id, subject: event.subject_id, "at": event.at.isoformat(), **told}
 
 
 def forget_old() -> int:

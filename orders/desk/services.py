@@ -126,7 +126,9 @@ def complete(*, order_id: int, staff_id: int) -> DeskOrder:
 def last_change(order_id: int) -> tuple[str, OrderChange, datetime]:
     """Who made the last change of an order, the change, and when by the shop's clock. Raises NotFound."""
     change = orders.services.last_change(order_id)
-    shop_id = DeskOrder.objects.values_list("shop_id", flat=True).get(order_id=order_id)
+    shop_id = DeskOrder.objects.filter(order_id=order_id).values_list("shop_id", flat=True).first()
+    if shop_id is None:
+        raise NotFound
     at = change.at.astimezone(ZoneInfo(menu.services.get_shop(shop_id).time_zone))
     people = accounts.services.user_brief([change.actor_id] if change.actor_id else [])
     names = [person.nickname for person in people.values() if change.actor == Actor.STAFF]

@@ -79,21 +79,23 @@ def print_again(*, order_id: int, staff_id: int) -> PrintedTicket:
     accounts.services.require_staff(user_id=staff_id, shop_id=order.shop_id, permission=PERMISSION)
     ticket = Ticket.objects.filter(order_id=order_id).order_by("-n").first()
     if ticket is None:
-        return _printed(_late(order, staff_id))
-    if not _take(ticket.pk, staff_id):
+        ticket, taken = _late(order, staff_id)
+    else:
+        taken = _take(ticket.pk, staff_id)
+    if not taken:
         again = Ticket.objects.filter(pk=ticket.pk)
         run_atomic(DEFAULT, lambda: again.update(reprints=F("reprints") + 1), commit=TAKEN)
     return _printed(Ticket.objects.get(pk=ticket.pk))
 
 
-def _late(order: DeskOrder, staff_id: int) -> Ticket:
+def _late(order: DeskOrder, staff_id: int) -> tuple[Ticket, bool]:
     """Of an order that was accepted before there were tickets, or whose waiting one was dropped. Taken at once."""
 
-    def body() -> Ticket:
+    def body() -> tuple[Ticket, bool]:
         make(order_id=order.order_id, n=order.version, shop_id=order.shop_id)
         ticket = Ticket.objects.get(order_id=order.order_id, n=order.version)
-        Ticket.objects.filter(pk=ticket.pk).update(printed_at=db_now(DEFAULT), printed_by=staff_id)
-        return ticket
+        untaken = Ticket.objects.filter(pk=ticket.pk, printed_at=None)
+        return ticket, untaken.update(printed_at=db_now(DEFAULT), printed_by=staff_id) == 1
 
     return run_atomic(DEFAULT, body, commit=TAKEN)
 

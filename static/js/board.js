@@ -77,20 +77,26 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("online", follow);
 
-// A look that began before somebody pressed a button may show the order as it was before; and one that is put on the screen
-// meanwhile takes the place that the button's answer is for. So a look follows every press, and older ones are not shown.
+// A look that began before somebody pressed a button, or meanwhile, may show the order as it was before, and takes the place that
+// the button's answer is for. So a look follows every press, and such ones are not shown.
+let pressing = 0;
 let pressedAt = -1;
+const askedAt = new WeakMap();
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.requestConfig.verb === "get") {
+  const { requestConfig, xhr } = event.detail;
+  askedAt.set(xhr, performance.now());
+  if (requestConfig.verb === "get") {
     return;
   }
-  pressedAt = performance.now();
+  pressing += 1;
   // Of a form that has left the page htmx tells nobody.
-  event.detail.xhr.addEventListener("loadend", () => {
+  xhr.addEventListener("loadend", () => {
+    pressing -= 1;
     pressedAt = performance.now();
     refresh();
   });
 });
+const isOvertaken = (xhr) => pressing > 0 || askedAt.get(xhr) < pressedAt;
 
 // What was refused, or who was faster, has to be read, and outlasts the part of the page that it came with.
 const NOTICE_MS = 12_000;
@@ -123,7 +129,7 @@ document.addEventListener("click", (event) => {
 let focused;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { requestConfig, xhr } = event.detail;
-  if (requestConfig.verb === "get" && fetchedAt < pressedAt) {
+  if (requestConfig.verb === "get" && isOvertaken(xhr)) {
     event.detail.shouldSwap = false;
     return;
   }

@@ -72,13 +72,29 @@ sheet?.addEventListener("click", (event) => {
 // in the next, and an older answer doesn't overwrite what is still to be sent.
 const isPending = ({ dataset }) => Boolean(dataset.wanted) && dataset.wanted !== dataset.sent;
 let isSending = false;
+let leavingFor = "";
 
 function send() {
   const form = [...document.querySelectorAll("[data-quantity]")].find(isPending);
-  if (form && !isSending) {
+  if (isSending) {
+    return;
+  }
+  if (form) {
     htmx.trigger(form, "send");
+  } else if (leavingFor) {
+    location.assign(leavingFor);
+    leavingFor = "";
   }
 }
+
+// Nobody pays for less than what was pressed, because the rest was still to be sent.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("#cart-bar a.primary");
+  if (link && isSending) {
+    event.preventDefault();
+    leavingFor = link.href;
+  }
+});
 
 function show(form, quantity) {
   const isNew = form.dataset.adds !== undefined;
@@ -117,11 +133,15 @@ document.addEventListener("htmx:configRequest", ({ detail: { elt, parameters } }
 
 document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr } }) => {
   if (elt.matches("[data-quantity]")) {
+    const { wanted } = elt.dataset;
     isSending = true;
     // Of a form that has left the page htmx tells nobody.
     xhr.addEventListener("loadend", () => {
       isSending = false;
-      if (xhr.status < 200 || xhr.status >= 300) {
+      if (xhr.status >= 200 && xhr.status < 300) {
+        elt.dataset.quantity = wanted;
+      } else {
+        leavingFor = "";
         delete elt.dataset.wanted;
         delete elt.dataset.sent;
         show(elt, Number(elt.dataset.quantity));
@@ -131,11 +151,16 @@ document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr } }) => {
   }
 });
 
-for (const name of ["htmx:oobBeforeSwap", "htmx:beforeSwap"]) {
-  document.addEventListener(name, ({ detail }) => {
-    detail.shouldSwap &&= ![...detail.target.querySelectorAll("[data-quantity]")].some(isPending);
-  });
-}
+const hasPending = (part) => [...part.querySelectorAll("[data-quantity]")].some(isPending);
+document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
+  detail.shouldSwap &&= !hasPending(detail.target);
+});
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (hasPending(detail.target)) {
+    // The bar and the menu behind the sheet, which come with the answer, are up to date all the same.
+    detail.swapOverride = "none";
+  }
+});
 
 // One dish: steps, no more choices than allowed, and what it comes to.
 function prepare(root) {

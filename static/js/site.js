@@ -35,7 +35,7 @@ if (again && document.querySelector("[data-code-sent]")) {
 }
 
 // A click that came to nothing says so; a poll that did is simply tried again.
-for (const name of ["htmx:responseError", "htmx:sendError"]) {
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, (event) => {
     if (event.detail.requestConfig.verb !== "get") {
       document.getElementById("request-failed").hidden = false;

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
+import menu.services
 from menu.models import Item, Shop
 from tests.factories import Stall
 from tests.menu.factories import make_category, make_dish, make_group
@@ -156,6 +158,90 @@ def test_what_was_not_taken_is_not_shown(stall: Stall, server: Server) -> None:
         page.locator("#cart-bar .price").get_by_text("¥4.00").wait_for()
 
     visit(server.url, go, may_complain=True)
+
+
+def test_presses_on_two_lines_of_the_sheet_reach_the_menu(stall: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        rice, tofu = page.locator(f"#control-{stall.rice}"), page.locator(f"#control-{stall.tofu}")
+        for control in (rice, tofu):
+            control.locator("button").last.click()
+            control.locator("[data-by='-1']").wait_for()
+        slowly(page, "**/cart/lines/**")
+        page.locator("#cart-bar a").first.click()
+        rows = [page.locator("#sheet .line").filter(has_text=name) for name in ("米饭", "麻婆豆腐")]
+        for _press in range(2):
+            rows[0].locator("[data-by='1']").click()
+        rows[1].locator("[data-by='1']").click()
+        # 3 × 2 + 2 × 18.
+        page.locator("#cart-bar .price").get_by_text("¥42.00").wait_for(state="attached")
+        page.keyboard.press("Escape")
+        assert (rice.locator("output").inner_text(), tofu.locator("output").inner_text()) == ("3", "2")
+        rice.locator("[data-by='1']").click()
+        page.locator("#cart-bar .price").get_by_text("¥44.00").wait_for()
+
+    visit(server.url, go)
+
+
+def test_what_was_taken_before_a_failure_is_shown(stall: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        answers = [0, 503]
+
+        def late(route: Any) -> None:
+            page.wait_for_timeout(400)
+            if answers and (status := answers.pop(0)):
+                route.fulfill(status=status)
+            else:
+                route.continue_()
+
+        page.route("**/cart/add/", late)
+        rice = page.locator(f"#control-{stall.rice}")
+        for _press in range(3):
+            rice.locator("button").last.click()
+        assert rice.locator("output").inner_text() == "3"
+        page.locator("#request-failed").wait_for()
+        assert rice.locator("output").inner_text() == "1"
+        page.reload()
+        assert rice.locator("output").inner_text() == "1"
+
+    visit(server.url, go, may_complain=True)
+
+
+def test_what_is_still_to_be_sent_goes_before_the_checkout(stall: Stall, server: Server) -> None:
+    def go(page: Any) -> None:
+        tofu = page.locator(f"#control-{stall.tofu}")
+        for _portion in range(2):
+            tofu.locator("button").last.click()
+        page.locator("#cart-bar a.primary").wait_for()
+        slowly(page, "**/cart/**")
+        for _press in range(3):
+            tofu.locator("[data-by='1']").click()
+        page.locator("#cart-bar a.primary").click()
+        page.wait_for_url(lambda url: "/menu" not in url and "login" in url)
+        page.go_back()
+        page.locator("#cart-bar .price").get_by_text("¥90.00").wait_for()
+
+    visit(server.url, go)
+
+
+def test_a_line_that_is_gone_is_taken_out_of_the_sheet(stall: Stall, server: Server) -> None:
+    def off_sale() -> None:
+        Item.objects.filter(pk=stall.rice).update(on_sale=False)
+        menu.services.menu_changed(stall.shop_id)
+
+    def go(page: Any) -> None:
+        for dish in (stall.rice, stall.tofu):
+            page.locator(f"#control-{dish} button").last.click()
+            page.locator(f"#control-{dish} [data-by='-1']").wait_for()
+        kitchen = threading.Thread(target=off_sale)
+        kitchen.start()
+        kitchen.join()
+        here = page.url
+        page.locator("#cart-bar a").first.click()
+        page.locator("#sheet .line.gone button").click()
+        page.locator("#sheet .line.gone").wait_for(state="detached")
+        assert (page.url, page.locator("#sheet").is_visible()) == (here, True)
+
+    visit(server.url, go)
 
 
 def test_the_same_press_twice_is_one_dish(spicy: Stall, server: Server) -> None:

@@ -201,6 +201,20 @@ def test_no_choices_are_added_where_one_may_only_look(shop: Shop, theirs: dict[s
     assert "option_groups" not in client.get(f"/admin/menu/item/{dish.pk}/change/").content.decode()
 
 
+def test_nor_with_a_new_dish_of_that_shop(shop: Shop, theirs: dict[str, Any]) -> None:
+    client = member(shop, kitchen=theirs["shop"])
+    kitchen, may = Group.objects.get(name="kitchen"), Permission.objects.filter(codename__in=["view_item", "add_item"])
+    kitchen.permissions.add(*may)
+    try:
+        fields = item_form(shop=theirs["shop"].pk, kind="dish", category=theirs["category"].pk, name="隔壁的新菜")
+        row = rows("option_groups", {"name": "加料", "min": 0, "max": 1, "sort": 0})
+        assert client.post("/admin/menu/item/add/", fields | row).status_code == 403
+        assert not Item.objects.filter(name="隔壁的新菜").exists()
+        assert client.post("/admin/menu/item/add/", fields).status_code == 302
+    finally:
+        kitchen.permissions.remove(*may)
+
+
 def test_what_somebody_holds_besides_a_role_counts_where_he_works(shop: Shop, theirs: dict[str, Any]) -> None:
     client, dish = member(besides="_item$", kitchen=shop), make_dish(shop, "自家的鱼")
     assert client.post(f"/admin/menu/item/{dish.pk}/change/", item_form(dish, price="19.50")).status_code == 302

@@ -72,6 +72,20 @@ def test_the_end_of_the_hours_that_run(at: str, until: dt.time | None) -> None:
     assert services.open_until(shop_info(), utc(at)) is None
 
 
+@pytest.mark.parametrize(
+    ("hours", "until"),
+    [
+        ([(day, "00:00", "00:00") for day in range(7)], None),
+        ([(MONDAY, "00:00", "00:00")], dt.time(0)),
+        ([(MONDAY, "10:00", "14:00"), (MONDAY, "14:00", "22:00")], dt.time(22)),
+        ([(MONDAY, "10:00", "00:00"), (MONDAY + 1, "00:00", "02:00")], dt.time(2)),
+    ],
+)
+def test_hours_that_begin_where_others_end_go_on(hours: list[tuple[int, str, str]], until: dt.time | None) -> None:
+    shop = shop_info(opening_hours=tuple(span(*each) for each in hours))
+    assert services.open_until(shop, utc("2026-01-05T04:00")) == until  # Monday noon
+
+
 def test_the_hours_of_a_day_last_until_the_next_begins() -> None:
     monday = span(MONDAY, "18:00", "03:00")
     shop = shop_info(opening_hours=(monday,))

@@ -15,8 +15,9 @@ from menu.services import LineRequest
 from orders import services
 from orders.desk import screens
 from orders.desk import services as desk
-from orders.desk.models import DeskOrder, PickupCounter
+from orders.desk.models import BoardEvent, DeskOrder, PickupCounter
 from orders.models import Order
+from payments.models import Refund
 from tests.factories import (
     Person,
     Stall,
@@ -26,6 +27,7 @@ from tests.factories import (
     delivering,
     order,
     paid,
+    placed,
     refunds_of,
     relay,
     settle,
@@ -63,6 +65,11 @@ def shown(browser: Browser, path: str = "/board/") -> Page:
     page = browser.open(path)
     assert page.status == 200, page.text
     return page
+
+
+def board_events(order_id: int) -> list[dict[str, Any]]:
+    rows = BoardEvent.objects.filter(subject_id=order_id).order_by("n")
+    return [desk.board_event_document(row) for row in rows]
 
 
 def press(browser: Browser, order_id: int, action: str, **values: Any) -> Page:
@@ -433,6 +440,18 @@ def test_a_ready_made_reason_speaks_the_customers_language(stall: Stall, mei: Pe
     assert "超出配送范围" in seen["zh-hans"]
     assert "超出配送范围" not in seen["en"]
     assert "too_far" not in seen["en"]
+    # And in words to the provider, and to programs at the shop.
+    assert list(Refund.objects.of_order(order_id).values_list("reason", flat=True)) == ["超出配送范围"]
+    settle()
+    events = board_events(order_id)
+    assert [event["reason"] for event in events if event["reason"]] == ["超出配送范围"]
+
+
+def test_an_order_that_is_not_the_shops_yet_is_no_fault(stall: Stall, mei: Person, board: Browser) -> None:
+    page, unpaid = shown(board), placed(mei, stall)
+    token = page.form("/logout/").values["csrfmiddlewaretoken"]
+    sent = board.client.post(f"/board/orders/{unpaid}/accept/", {"csrfmiddlewaretoken": token})
+    assert sent.status_code == 404
 
 
 def test_a_courier_takes_and_brings(stall: Stall, mei: Person, tao: Person, lan: Person, kai: Person) -> None:

@@ -135,6 +135,15 @@ def test_a_ticket_made_late_was_taken_with_it(stall: Stall, mei: Person, lan: Pe
     assert take(stall, lan) is None
 
 
+def test_of_two_late_ones_at_once_one_is_the_original(stall: Stall, mei: Person, lan: Person) -> None:
+    order_id = accepted(mei, stall, lan)
+    settle()
+    Ticket.objects.all().delete()
+    printed = at_once(*[lambda: tickets.print_again(order_id=order_id, staff_id=lan.id)] * 3)
+    assert sorted(each.reprint for each in printed if isinstance(each, PrintedTicket))[0] == 0
+    assert [each.reprint for each in printed if isinstance(each, PrintedTicket)].count(0) == 1
+
+
 def test_news_that_come_late_make_no_ticket_of_what_is_over(stall: Stall, mei: Person, lan: Person) -> None:
     order_id = accepted(mei, stall, lan)
     news = OutboxMessage.objects.on(shard_of_id(order_id)).filter(topic="order.accepted")
