@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from orders import services
-from tests.factories import Person, Stall, paid
+from tests.factories import Person, Stall, paid, relay
 from tests.support.chromium import Visit
 from tests.support.processes import wait_until
 from tests.support.server import Server
@@ -85,6 +85,7 @@ def test_a_page_with_a_stream_shows_what_happens_and_asks_only_then(
     stall: Stall, mei: Person, lan: Person, server: Server
 ) -> None:
     order_id = paid(mei, stall)
+    relay()  # While there is no pick-up number the page asks for it.
     watcher = Watcher(server, mei, order_id)
     wait_until(lambda: "events" in watcher.asked, seconds=WITHIN_SECONDS, what="the stream is asked for")
     time.sleep(2)
