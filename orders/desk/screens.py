@@ -251,7 +251,7 @@ def read_today(
     digits = "".join(filter(str.isdecimal, wanted))
     if digits:
         rows = rows.filter(Q(number=int(digits)) if len(digits) <= LONGEST_NUMBER else Q(phone__contains=digits))
-    found = by_index(rows, OF_A_DAY).order_by("-order_id")[:MOST_CARDS]
+    found = by_index(rows, OF_A_DAY).order_by("-paid_at", "-order_id")[:MOST_CARDS]
     return [(row, shops[row.shop_id].time_zone) for row in found]
 
 

@@ -16,7 +16,7 @@ from accounts.models import Address, User
 from accounts.sms import MemorySender
 from tests.accounts.factories import MEI, PASSWORD, TAO, address_body, customer, home_of, staff
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 Response: TypeAlias = Any  # The test client's own kind of response has no public name.
 
 

@@ -30,7 +30,7 @@ from tests.support.server import Server
 from waimai.infra import breaker
 from waimai.infra.errors import PermissionRefused, RateLimited, Unauthenticated
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 SECRET = "not-a-secret"
 
 

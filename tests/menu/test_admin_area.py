@@ -19,7 +19,7 @@ from tests.menu.test_admin import boss, shop
 from tests.menu.test_admin_beside import beside, shop_form
 
 __all__ = ["boss", "shop"]
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 PLACE = {"latitude": "39.915", "longitude": "116.455"}
 SQUARE = {"type": "Polygon", "coordinates": [[[116.4, 39.9], [116.5, 39.9], [116.5, 40.0], [116.4, 39.9]]]}
 

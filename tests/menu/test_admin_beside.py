@@ -13,7 +13,7 @@ from tests.menu.test_admin import boss, errors, item_form, rows, shop
 
 __all__ = ["boss", "shop"]
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 
 
 def beside(answer: Any) -> dict[str, list[str]]:

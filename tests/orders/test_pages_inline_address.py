@@ -14,7 +14,7 @@ from tests.factories import Person, Stall, order, orders_of
 from tests.orders.test_pages_checkout import CHECKOUT, add, address_of, change_shop
 from tests.support.browsing import Browser, Page
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 AROUND = {"type": "Polygon", "coordinates": [[[116, 39], [117, 39], [117, 40], [116, 40], [116, 39]]]}
 OFFICE = {
     "new-contact_name": "梅",

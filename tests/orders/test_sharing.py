@@ -15,7 +15,7 @@ from orders import services
 from tests.factories import Person, Stall, accepted, paid
 from tests.support.browsing import Browser
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 
 
 def opened(token: str) -> Any:

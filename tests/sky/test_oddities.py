@@ -25,7 +25,7 @@ from tests.sky.client import ADDRESS, SkyClient
 from tests.support.server import Server
 from waimai.infra.ratelimit import Rate
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.once, pytest.mark.data]
 CLOCK = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 ORDER_FIELDS = [
     "id",
