@@ -98,11 +98,11 @@ def test_steps_sheet_and_undo(stall: Stall, server: Server, size: dict[str, int]
     visit(server.url, go, size=size, locale=locale)
 
 
-def slowly(page: Any, url: str, *, status: int = 0) -> None:
+def slowly(page: Any, url: str, *, status: int = 0, milliseconds: int = 400) -> None:
     """A network that takes its time, or loses what is sent."""
 
     def late(route: Any) -> None:
-        page.wait_for_timeout(400)
+        page.wait_for_timeout(milliseconds)
         if status:
             route.fulfill(status=status)
         else:
@@ -147,7 +147,7 @@ def test_what_was_not_taken_is_not_shown(stall: Stall, server: Server) -> None:
         rice.locator("button").last.click()
         rice.locator("output").get_by_text("1").wait_for()
         page.locator("#cart-bar .price").wait_for()
-        slowly(page, "**/cart/lines/**", status=503)
+        slowly(page, "**/cart/lines/**", status=503, milliseconds=2000)
         for _press in range(3):
             rice.locator("[data-by='1']").click()
         assert rice.locator("output").inner_text() == "4"
@@ -187,7 +187,7 @@ def test_what_was_taken_before_a_failure_is_shown(stall: Stall, server: Server) 
         answers = [0, 503]
 
         def late(route: Any) -> None:
-            page.wait_for_timeout(400)
+            page.wait_for_timeout(2000)
             if answers and (status := answers.pop(0)):
                 route.fulfill(status=status)
             else:
