@@ -53,7 +53,7 @@ class Named:
         """Only the groups that are roles."""
         if db_field.name == "group":
             kwargs |= {"queryset": Group.objects.filter(name__in=ROLES), "form_class": RoleField}
-        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]
+        field: ModelChoiceField[Any] | None = super().formfield_for_foreignkey(  # type: ignore[misc]  # A mixin's.
             db_field, request, **kwargs
         )
         return field
@@ -61,7 +61,7 @@ class Named:
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         """Only numbers of shops, by name."""
         if db_field.name != "shop_id":
-            return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+            return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # As above.
         label = _("店铺")
         widget = SelectWidget(attrs={"aria-label": label})
         return forms.TypedChoiceField(choices=_shops, coerce=int, label=label, widget=widget)

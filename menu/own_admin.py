@@ -56,6 +56,7 @@ def shop_id_of(row: Any) -> int:
     return int(row.shop_id if hasattr(row, "shop_id") else row.item.shop_id)
 
 
+# What follows are mixins: that `super()` is a page of the admin is what each `type: ignore[misc]` says.
 class OwnShopsOnly:
     """A page or an inline that is there in the shops where this person may, and whose choices are of them."""
 

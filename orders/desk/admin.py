@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 import accounts.services
 from orders.desk import services
-from orders.desk.models import OF_A_DAY, DeskOrder
+from orders.desk.models import LONGEST_NUMBER, OF_A_DAY, DeskOrder
 from orders.page_admin import STATUS_COLOURS, line_text, order_page
 from waimai.infra.admin import ReadOnlyAdmin, press, record
 from waimai.infra.admin_base import ActionForm, Growing, TextWidget, coloured
@@ -44,7 +44,7 @@ EXPORTED = (
 MOST_EXPORTED = 10_000
 # How far back one looks for what no index leads to, and how long the digits of each are.
 DAYS_OF_NUMBERS, DAYS_OF_PHONES = 1, 7
-LONGEST_NUMBER, LONGEST_PHONE = 5, 12
+LONGEST_PHONE = 12
 # What the order's own page has buttons for, and which of them want a reason.
 BUTTONS = {
     "accept": _("接单"),

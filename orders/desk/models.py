@@ -14,6 +14,8 @@ from orders.states import PaymentStatus, Status
 OF_A_SHOP, OF_ALL = "desk_board", "desk_waiting"
 # The index of the rows of a day.
 OF_A_DAY = "desk_day"
+# As many digits as a pick-up number has at most; more are of a telephone.
+LONGEST_NUMBER = 5
 
 
 class DeskOrder(models.Model):

@@ -17,7 +17,7 @@ import accounts.services
 import menu.services
 from menu.services import ShopInfo
 from orders.desk import board, tickets
-from orders.desk.models import OF_A_DAY, BoardEvent, DeskOrder
+from orders.desk.models import LONGEST_NUMBER, OF_A_DAY, BoardEvent, DeskOrder
 from orders.desk.services import ACTIONS
 from orders.states import WITH_THE_SHOP, Status
 from waimai.infra.clock import db_now
@@ -29,8 +29,6 @@ from waimai.infra.sharding import DEFAULT
 MOST_CARDS = 200
 CANCELLED_WITHIN = timedelta(minutes=30)
 USUAL_MINUTES = (15, 30, 45, 60)
-# More digits are of a telephone.
-LONGEST_NUMBER = 5
 
 
 @dataclass(frozen=True, kw_only=True)
